@@ -1,0 +1,5 @@
+//! Frees what nothing references any more.
+
+mod config;
+
+pub use config::*;

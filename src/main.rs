@@ -1,0 +1,3 @@
+//! The `registry` binary: reads the command line and runs a command.
+
+fn main() {}

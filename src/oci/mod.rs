@@ -1,0 +1,1 @@
+//! The words of the OCI specifications, validated and without I/O.

@@ -1,0 +1,5 @@
+//! HTTP in, HTTP out: the only room that knows headers and status codes.
+
+mod config;
+
+pub use config::*;

@@ -1,0 +1,42 @@
+//! What storage is told: which driver holds the content, and what its caches may keep.
+
+use std::path::PathBuf;
+
+/// The `storage` section as far as drivers and caches are concerned.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The one driver that holds everything.
+    pub driver: Driver,
+    /// Bytes of manifests kept in memory; 0 keeps none.
+    pub manifest_cache_bytes: u64,
+}
+
+/// `storage.<driver>`.
+#[derive(Debug, Clone)]
+pub enum Driver {
+    /// `storage.filesystem`.
+    Filesystem(Filesystem),
+    /// `storage.inmemory`: gone when the process ends.
+    Memory,
+}
+
+/// `storage.filesystem`.
+#[derive(Debug, Clone)]
+pub struct Filesystem {
+    /// Directory below which `docker/registry/v2` lies; made when missing.
+    pub root_directory: PathBuf,
+    /// Upper bound of threads that wait for the disk at once.
+    pub max_threads: usize,
+}
+
+impl Default for Filesystem {
+    fn default() -> Self {
+        Self { root_directory: PathBuf::from("/var/lib/registry"), max_threads: 100 }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { driver: Driver::Filesystem(Filesystem::default()), manifest_cache_bytes: 16 * 1024 * 1024 }
+    }
+}
