@@ -2,4 +2,4 @@
 
 mod config;
 
-pub use config::{Config, Driver as DriverConfig, Filesystem as FilesystemConfig};
+pub use config::{Config, Driver as DriverConfig, Filesystem as FilesystemConfig, Redirect};
