@@ -153,7 +153,7 @@ fn chosen_name(node: Option<&Node>, name: &str) -> String {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it ends functions that give an Option")]
-fn prepend<'a>(step: Step, (mut steps, shape): (Vec<Step>, &'a Shape)) -> Option<(Vec<Step>, &'a Shape)> {
+fn prepend(step: Step, (mut steps, shape): (Vec<Step>, &Shape)) -> Option<(Vec<Step>, &Shape)> {
     steps.insert(0, step);
     Some((steps, shape))
 }

@@ -72,11 +72,6 @@ impl<'a> Section<'a> {
         Some(Self { entries, place: name, path: String::new(), asked: RefCell::default(), report })
     }
 
-    /// The report this section writes to.
-    pub(super) fn report(&self) -> &'a Report {
-        self.report
-    }
-
     /// Takes a key. `None` when it is absent or has no value.
     pub(super) fn field(&self, key: &'a str) -> Option<Field<'a>> {
         self.asked.borrow_mut().push(key);
