@@ -227,6 +227,7 @@ fn is_null(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
     use std::sync::Arc;
 
     use super::*;
@@ -290,9 +291,9 @@ mod tests {
         let mut chain = "a0: &a0 x\n".to_owned();
         for level in 1..100 {
             let below = format!("*a{}", level - 1);
-            let ten = vec![below.as_str(); 10].join(", ");
-            bomb += &format!("a{level}: &a{level} [{ten}]\n");
-            chain += &format!("a{level}: &a{level} [{below}]\n");
+            let ten = [below.as_str(); 10].join(", ");
+            writeln!(bomb, "a{level}: &a{level} [{ten}]").unwrap();
+            writeln!(chain, "a{level}: &a{level} [{below}]").unwrap();
         }
         assert!(read(&bomb).unwrap_err().contains("beyond all measure"));
         assert!(read(&chain).unwrap_err().contains("levels deep"));
