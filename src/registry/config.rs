@@ -1,7 +1,5 @@
 //! What the rules of push and pull are told: what may be deleted, what a manifest may hold, and the limits.
 
-use std::time::Duration;
-
 use regex::RegexSet;
 
 /// The rules of push and pull that an operator chooses.
@@ -19,8 +17,6 @@ pub struct Config {
     pub limits: Limits,
     /// Key of upload session tokens (`http.secret`); `None` draws one for this process.
     pub secret: Option<Vec<u8>>,
-    /// Age after which an upload session's token is refused (`storage.maintenance.uploadpurging.age`).
-    pub upload_age: Duration,
 }
 
 /// `storage.delete.enabled`.
@@ -142,7 +138,6 @@ impl Default for Config {
             repository_classes: Vec::new(),
             limits: Limits::default(),
             secret: None,
-            upload_age: Duration::from_secs(168 * 3600),
         }
     }
 }
