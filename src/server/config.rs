@@ -25,6 +25,18 @@ pub struct Config {
     pub debug: Option<Debug>,
     /// Bounds on connections, headers and idle time.
     pub limits: Limits,
+    /// From whom `Forwarded` and `X-Forwarded-*` are believed.
+    pub forwarded_headers: ForwardedHeaders,
+}
+
+/// Whether `http.trustedproxies` is written in the config.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedHeaders {
+    /// The key is absent: from anyone, as in distribution.
+    #[default]
+    FromAnyone,
+    /// The key is there: from `limits.trusted_proxies` only, which may be empty and then means from nobody.
+    FromTrustedProxies,
 }
 
 /// Kind of listening socket (`http.net`).
@@ -163,6 +175,7 @@ impl Default for Config {
             drain_timeout: Duration::ZERO,
             debug: None,
             limits: Limits::default(),
+            forwarded_headers: ForwardedHeaders::default(),
         }
     }
 }

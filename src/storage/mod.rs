@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use crate::oci::Digest;
 
-pub use config::{Config, Driver as DriverConfig, Filesystem as FilesystemConfig};
+pub use config::{Config, Driver as DriverConfig, Filesystem as FilesystemConfig, Redirect};
 pub use error::{Error, Result, Retry, found};
 pub use layout::StoragePath;
 pub use manifests::{ManifestContent, NewManifest};
