@@ -3,10 +3,21 @@
 //! [`bind`] takes the sockets, so that what cannot be had fails before anything is served; [`Bound::run`] serves any tower
 //! service until [`Shutdown`] says otherwise. Knows HTTP framing but no endpoint; rooms are composed in `commands`.
 
+mod admission;
 mod bound;
 mod config;
+mod connection;
 mod error;
+mod exchange;
+mod file_stream;
+mod guarded;
+mod listener;
 mod shutdown;
+mod socket;
+mod tls;
+mod watch;
+mod wire_body;
+mod wire_buf;
 
 pub use bound::{Address, Bound, bind};
 pub use config::*;

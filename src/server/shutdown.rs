@@ -16,7 +16,7 @@ pub(crate) enum Stage {
 }
 
 /// The server's end: resolves when it is to stop.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Shutdown {
     stage: watch::Receiver<Stage>,
 }
@@ -60,6 +60,11 @@ impl Shutdown {
             }
         });
         Ok(shutdown)
+    }
+
+    /// Whether anything was ordered, or the trigger is gone; costs one atomic load.
+    pub(crate) fn changed(&self) -> bool {
+        self.stage.has_changed().unwrap_or(true)
     }
 
     /// Resolves once `wanted` or more has been asked for.

@@ -7,10 +7,13 @@ mod access_log;
 mod config;
 mod debug;
 mod error;
+mod exposition;
 mod health;
 mod histogram;
 mod logging;
 mod metrics;
+mod process;
+mod record;
 mod request;
 
 pub use access_log::AccessLogSink;
@@ -20,6 +23,7 @@ pub use error::TelemetryError;
 pub use health::{HealthChecks, StorageProbe};
 pub use logging::init_logging;
 pub use metrics::{Metrics, StorageMetrics};
+pub use record::RequestRecord;
 pub use request::{Handler, PeerAddress};
 
 /// What the server reports each request to. Clones share everything.
