@@ -2,6 +2,7 @@
 
 use super::{Error, Page, PageRequest, Registry, Result};
 use crate::oci::{Descriptor, Digest, RepositoryName, Tag};
+use crate::storage::Holding;
 use crate::storage::driver::{ListPage, More};
 
 /// Repositories in a page of the catalog when the client does not say how many.
@@ -42,7 +43,7 @@ impl Registry {
         if limit == 0 {
             return Ok(Page { items: Vec::new(), next: None, limit });
         }
-        let listed = self.store.list_repositories(page.after.as_deref(), limit).await?;
+        let listed = self.store.list_repositories(Holding::Manifests, page.after.as_deref(), limit).await?;
         let next = match listed.more {
             More::Yes => listed.names.last().map(ToString::to_string),
             More::No => None,

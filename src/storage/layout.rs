@@ -118,6 +118,11 @@ impl RepositoryPaths<'_> {
         self.below(format_args!("_uploads/{id}/data"))
     }
 
+    /// When distribution began an upload session.
+    pub(super) fn upload_started_at(self, id: &str) -> StoragePath {
+        self.below(format_args!("_uploads/{id}/startedat"))
+    }
+
     /// Ours: one directory for each referrer of `subject` that has a digest of `algorithm`.
     pub(super) fn referrers(self, subject: &Digest, algorithm: Algorithm) -> StoragePath {
         self.below(format_args!("_referrers/{}/{}/{algorithm}", subject.algorithm(), subject.hex()))

@@ -24,15 +24,19 @@ pub use config::{Config, Driver as DriverConfig, Filesystem as FilesystemConfig,
 pub use error::{Error, Result, Retry, found};
 pub use layout::StoragePath;
 pub use manifests::{ManifestContent, NewManifest};
-pub use repositories::RepositoryPage;
+pub use repositories::{Holding, RepositoryPage};
 pub use uploads::{StagedUpload, UploadEntry};
 
-use driver::{Driver, WriteMode};
+use driver::{Driver, ListPage, WriteMode};
+use layout::repositories as repositories_directory;
 use manifests::ManifestCache;
 use referrers::IndexedRepositories;
 
 /// Largest link file read. A sha512 digest has 135 bytes; anything beyond is damage.
 const LARGEST_LINK: u64 = 1024;
+
+/// Tag links read at once while all tags of a repository are looked at, unless the configuration says otherwise.
+const DEFAULT_TAG_READS: usize = 16;
 
 /// Blobs, manifests, tags, uploads and referrers over one driver.
 #[derive(Debug, Clone)]
@@ -40,23 +44,25 @@ pub struct Store {
     driver: Arc<dyn Driver>,
     manifest_cache: Arc<ManifestCache>,
     indexed: Arc<IndexedRepositories>,
+    tag_reads: usize,
 }
 
 impl Store {
-    /// A store over `driver` that keeps at most `manifest_cache_bytes` of manifests in memory.
+    /// A store over `driver` with the caches that `config` allows.
     #[must_use]
-    pub fn new(driver: Arc<dyn Driver>, manifest_cache_bytes: u64) -> Self {
+    pub fn new(driver: Arc<dyn Driver>, config: &Config) -> Self {
         Self {
             driver,
-            manifest_cache: Arc::new(ManifestCache::new(manifest_cache_bytes)),
+            manifest_cache: Arc::new(ManifestCache::new(config.manifest_cache_bytes)),
             indexed: Arc::new(IndexedRepositories::default()),
+            tag_reads: if config.tag_reads == 0 { DEFAULT_TAG_READS } else { config.tag_reads },
         }
     }
 
-    /// The driver, for probes.
-    #[must_use]
-    pub fn driver(&self) -> &Arc<dyn Driver> {
-        &self.driver
+    /// Whether the driver answers at all: what a health check asks, and cheap. A store without content is fine.
+    pub async fn probe(&self) -> Result<()> {
+        let page = ListPage { after: None, limit: 1 };
+        self.driver.list(&repositories_directory(""), &page).await.map(drop)
     }
 
     /// The digest that the link file at `path` holds; `None` when there is no such file.

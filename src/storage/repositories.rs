@@ -10,6 +10,25 @@ use crate::oci::RepositoryName;
 /// Names asked of the driver at once while walking.
 const NAMES_AT_ONCE: usize = 1000;
 
+/// What a repository must hold to be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holding {
+    /// Manifests: the repositories that a catalog shows.
+    Manifests,
+    /// Upload sessions.
+    Uploads,
+}
+
+impl Holding {
+    /// The reserved directory, and a name that stands just before it and is never used.
+    fn directory(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Manifests => ("_manifests", "_manifestr"),
+            Self::Uploads => ("_uploads", "_uploadr"),
+        }
+    }
+}
+
 /// One page of repositories.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepositoryPage {
@@ -46,16 +65,21 @@ impl Store {
         Ok(listing.entries.iter().any(|entry| entry.name == "_manifests" || entry.name == "_layers"))
     }
 
-    /// At most `limit` repositories that hold manifests, after the name `after`, which need not exist.
+    /// At most `limit` repositories with the wanted holding, after the name `after`, which need not exist.
     ///
     /// Walks only what lies after `after`: the cost is that of the page.
-    pub async fn list_repositories(&self, after: Option<&str>, limit: usize) -> Result<RepositoryPage> {
+    pub async fn list_repositories(
+        &self,
+        holding: Holding,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<RepositoryPage> {
         let mut names = Vec::new();
         let mut steps = first_steps(after);
         while let Some(step) = steps.last_mut() {
             if !step.visited {
                 step.visited = true;
-                if let Some(name) = self.repository_at(&step.directory).await? {
+                if let Some(name) = self.repository_at(holding, &step.directory).await? {
                     if names.len() == limit {
                         return Ok(RepositoryPage { names, more: More::Yes });
                     }
@@ -72,12 +96,12 @@ impl Store {
         Ok(RepositoryPage { names, more: More::No })
     }
 
-    async fn repository_at(&self, directory: &str) -> Result<Option<RepositoryName>> {
+    async fn repository_at(&self, holding: Holding, directory: &str) -> Result<Option<RepositoryName>> {
         let Ok(name) = directory.parse::<RepositoryName>() else { return Ok(None) };
-        // Reserved names sort before letters and after digits, so ask for what may stand around `_manifests` only.
-        let page = ListPage { after: Some("_manifestr".to_owned()), limit: 1 };
+        let (wanted, before) = holding.directory();
+        let page = ListPage { after: Some(before.to_owned()), limit: 1 };
         let listing = self.driver.list(&repositories(directory), &page).await?;
-        Ok(listing.entries.first().is_some_and(|entry| entry.name == "_manifests").then_some(name))
+        Ok(listing.entries.first().is_some_and(|entry| entry.name == wanted).then_some(name))
     }
 
     /// The next directory below `step` that may hold repositories.

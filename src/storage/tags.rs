@@ -7,9 +7,6 @@ use super::layout::RepositoryPaths;
 use super::{Result, Store, link_content};
 use crate::oci::{Digest, RepositoryName, Tag};
 
-/// Link files read at once while all tags are looked at.
-const PARALLEL_READS: usize = 16;
-
 impl Store {
     /// What `tag` points to.
     pub async fn resolve_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Digest>> {
@@ -48,7 +45,7 @@ impl Store {
                 };
                 Ok((target.as_ref() == Some(digest)).then_some(tag))
             })
-            .buffer_unordered(PARALLEL_READS)
+            .buffer_unordered(self.tag_reads)
             .try_filter_map(|tag| async move { Ok(tag) })
             .try_collect()
             .await

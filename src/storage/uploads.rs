@@ -16,7 +16,7 @@ pub type StagedUpload = Box<dyn StagedWrite>;
 pub struct UploadEntry {
     /// Its directory's name; a UUID unless somebody else made it.
     pub id: String,
-    /// When its bytes last changed. `None` for a session without bytes, such as one of distribution's that crashed early.
+    /// When its bytes last changed, or when distribution began it. `None` for a directory that holds neither.
     pub modified: Option<SystemTime>,
 }
 
@@ -55,7 +55,9 @@ impl Store {
         let mut uploads = Vec::new();
         for entry in listing.entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
             let data = found(self.driver.stat(&paths.upload_data(&entry.name)).await)?;
-            uploads.push(UploadEntry { id: entry.name.clone(), modified: data.map(|stat| stat.modified) });
+            let begun = found(self.driver.stat(&paths.upload_started_at(&entry.name)).await)?;
+            let modified = data.into_iter().chain(begun).map(|stat| stat.modified).max();
+            uploads.push(UploadEntry { id: entry.name.clone(), modified });
         }
         Ok(uploads)
     }

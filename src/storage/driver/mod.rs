@@ -20,6 +20,7 @@ use super::layout::StoragePath;
 pub mod filesystem;
 mod listing;
 pub mod memory;
+pub mod observed;
 
 pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
 
