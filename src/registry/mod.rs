@@ -187,3 +187,6 @@ pub struct Page<T> {
     /// Most items this page could have had.
     pub limit: usize,
 }
+
+#[cfg(test)]
+mod tests;

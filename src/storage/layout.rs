@@ -22,7 +22,7 @@ impl StoragePath {
 
     /// For the contract suite and drivers' own tests, which need paths that mean nothing.
     #[cfg(test)]
-    pub(in crate::storage) fn for_test(path: &str) -> Self {
+    pub(crate) fn for_test(path: &str) -> Self {
         Self(path.to_owned())
     }
 }
