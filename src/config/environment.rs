@@ -202,8 +202,11 @@ fn set(node: &mut Node, steps: &[Step], value: Node, place: &Place) -> Result<()
             }
             items.get_mut(*index)
         }
-        (Step::Key(_), _) => return Err(format!("belongs into a section, but the file has {}", describe(node))),
-        (Step::Item(_), _) => return Err(format!("belongs into a list, but the file has {}", describe(node))),
+        (Step::Key(_), _) => return Err(format!("belongs in a section, but the file has {}", describe(node))),
+        (Step::Item(_), _) => return Err(format!("belongs in a list, but the file has {}", describe(node))),
     };
     below.map_or(Ok(()), |below| set(below, rest, value, place))
 }
+
+#[cfg(test)]
+mod tests;

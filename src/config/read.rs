@@ -94,7 +94,7 @@ impl Field<'_> {
         if let Some((_, value)) = found {
             return Some(value.clone());
         }
-        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+        let words: Vec<&str> = choices.iter().map(|(word, _)| *word).filter(|word| !word.is_empty()).collect();
         let hint = match scalar::nearest(&text, words.iter().copied()) {
             Some(meant) => format!("did you mean {meant}?"),
             None => "leave the key out for its default".to_owned(),

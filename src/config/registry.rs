@@ -113,7 +113,7 @@ fn limits(root: &Section<'_>) -> Limits {
         section.finish();
     }
     if let Some(section) = root.section("tags") {
-        let tags = section.get("maxtags", |field| field.number(0..=usize::MAX)).filter(|tags| *tags > 0);
+        let tags = section.get("maxtags", |field| field.number(0..=1_000_000_000)).filter(|tags| *tags > 0);
         limits.tags_page = tags.unwrap_or(limits.tags_page);
         section.finish();
     }

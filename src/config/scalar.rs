@@ -149,12 +149,14 @@ pub(super) fn network(text: &str) -> Option<IpNetwork> {
 /// The candidate that `word` most resembles, when one is close enough to have been meant.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = word.to_ascii_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &candidate.to_ascii_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= candidate.chars().count().min(wanted.chars().count()).div_ceil(3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
+    let measured = candidates.into_iter().filter_map(|candidate| {
+        let other = candidate.to_ascii_lowercase();
+        let shorter = wanted.len().min(other.len());
+        let distance = strsim::damerau_levenshtein(&wanted, &other);
+        let part = shorter >= 3 && (other.contains(&wanted) || wanted.contains(&other));
+        (part || distance <= (shorter / 3).max(1)).then_some((distance, candidate))
+    });
+    measured.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -248,6 +250,8 @@ mod tests {
     fn only_close_words_are_suggested() {
         assert_eq!(nearest("adress", ["addr", "address", "net"]), Some("address"));
         assert_eq!(nearest("Storage", ["http", "storage"]), Some("storage"));
+        assert_eq!(nearest("rootdir", ["maxthreads", "rootdirectory"]), Some("rootdirectory"));
+        assert_eq!(nearest("some", ["all", "none", "list"]), None);
         assert_eq!(nearest("zebra", ["http", "storage"]), None);
     }
 }

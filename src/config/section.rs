@@ -2,13 +2,16 @@
 //!
 //! Problems are collected, so that one run shows all of them. Must not know any key.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Display;
 
 use super::error::{Place, Problem, Warning};
 use super::scalar::nearest;
 use super::shape;
 use super::tree::{Entry, Node, Value};
+
+/// Most problems of one kind that are listed.
+pub(super) const MAX_PROBLEMS: usize = 100;
 
 /// What was found while reading; shared by all sections of one document.
 #[derive(Debug, Default)]
@@ -28,9 +31,20 @@ impl Report {
         self.warnings.borrow_mut().push(warning);
     }
 
-    /// All that was recorded, in the order found.
+    /// All that was recorded: what is missing, then by line, then what is wrong with variables.
     pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Warning>) {
-        (self.problems.into_inner(), self.warnings.into_inner())
+        let (mut problems, mut warnings) = (self.problems.into_inner(), self.warnings.into_inner());
+        problems.sort_by_key(|problem| order(&problem.place));
+        warnings.sort_by_key(|warning| order(&warning.place));
+        (problems, warnings)
+    }
+}
+
+fn order(place: &Place) -> (u8, usize, usize) {
+    match place {
+        Place::Document(_) => (0, 0, 0),
+        Place::Line { line, column, .. } => (1, *line, *column),
+        Place::Environment(_) => (2, 0, 0),
     }
 }
 
@@ -41,6 +55,7 @@ pub(super) struct Section<'a> {
     place: Place,
     path: String,
     asked: RefCell<Vec<&'a str>>,
+    all_taken: Cell<bool>,
     report: &'a Report,
 }
 
@@ -69,14 +84,25 @@ impl<'a> Section<'a> {
                 return None;
             }
         };
-        Some(Self { entries, place: name, path: String::new(), asked: RefCell::default(), report })
+        Some(Self {
+            entries,
+            place: name,
+            path: String::new(),
+            asked: RefCell::default(),
+            all_taken: Cell::default(),
+            report,
+        })
     }
 
     /// Takes a key. `None` when it is absent or has no value.
     pub(super) fn field(&self, key: &'a str) -> Option<Field<'a>> {
+        self.present(key).filter(|field| field.node.value != Value::Null)
+    }
+
+    /// Takes a key, with or without a value.
+    pub(super) fn present(&self, key: &'a str) -> Option<Field<'a>> {
         self.asked.borrow_mut().push(key);
-        let entry = self.entries.iter().find(|entry| entry.key == key)?;
-        (entry.node.value != Value::Null).then(|| self.field_of(entry))
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| self.field_of(entry))
     }
 
     /// Takes a key and reads its value; a value that cannot be read is reported by `read` and is `None` here.
@@ -91,9 +117,8 @@ impl<'a> Section<'a> {
 
     /// Takes every key that was not asked for, as in sections whose keys are names that people choose.
     pub(super) fn rest(&self) -> Vec<Field<'a>> {
-        let rest: Vec<&Entry> = self.entries.iter().filter(|entry| !self.was_asked(&entry.key)).collect();
-        self.asked.borrow_mut().extend(rest.iter().map(|entry| entry.key.as_str()));
-        rest.into_iter().map(|entry| self.field_of(entry)).collect()
+        self.all_taken.set(true);
+        self.entries.iter().filter(|entry| !self.was_asked(&entry.key)).map(|entry| self.field_of(entry)).collect()
     }
 
     /// Where a key of this section is written; the section's own place when it is not.
@@ -122,9 +147,12 @@ impl<'a> Section<'a> {
         self.report.warning(Warning { place, path, message: message.to_string() });
     }
 
-    /// Reports every key that nobody asked for.
+    /// Reports every key that nobody asked for, up to a number that nobody reads to the end.
     pub(super) fn finish(self) {
-        for entry in self.entries.iter().filter(|entry| !self.was_asked(&entry.key)) {
+        if self.all_taken.get() {
+            return;
+        }
+        for entry in self.entries.iter().filter(|entry| !self.was_asked(&entry.key)).take(MAX_PROBLEMS) {
             self.report.problem(Problem {
                 place: entry.place.clone(),
                 path: self.path_of(&entry.key),
@@ -140,11 +168,15 @@ impl<'a> Section<'a> {
         if let Some(meant) = nearest(key, asked.iter().copied()) {
             return format!("did you mean {}?", self.path_of(meant));
         }
-        let elsewhere = shape::paths_ending_in(key);
-        if let [first, others @ ..] = elsewhere.as_slice()
-            && others.len() < 3
-        {
-            return others.iter().fold(format!("there is {first}"), |text, other| format!("{text} and {other}"));
+        // Somewhere in the same top section it was meant surely; from the top level, at the least depth.
+        let top = self.path.split('.').next().filter(|top| !top.is_empty());
+        let mut elsewhere = shape::paths_ending_in(key);
+        elsewhere.retain(|path| top.is_none_or(|top| path.split('.').next() == Some(top)));
+        let least = elsewhere.iter().map(|path| path.matches('.').count()).min();
+        elsewhere.retain(|path| Some(path.matches('.').count()) == least);
+        elsewhere.truncate(2);
+        if !elsewhere.is_empty() {
+            return format!("there is {}", elsewhere.join(" and "));
         }
         if asked.is_empty() {
             return "this section has no keys".to_owned();
@@ -201,7 +233,14 @@ impl<'a> Field<'a> {
             }
         };
         let (place, path) = (self.place.clone(), self.path.clone());
-        Some(Section { entries, place, path, asked: RefCell::default(), report: self.report })
+        Some(Section {
+            entries,
+            place,
+            path,
+            asked: RefCell::default(),
+            all_taken: Cell::default(),
+            report: self.report,
+        })
     }
 
     /// Reads a list; items without a value are left out.

@@ -15,7 +15,7 @@ use super::unbuilt::refuse;
 /// Names of drivers that somebody may have meant.
 const KNOWN: [&str; 8] = ["filesystem", "inmemory", "s3", "s3aws", "oss", "gcs", "azure", "swift"];
 
-/// Fewer threads than this make distribution itself wait for its own locks; it raises smaller numbers too.
+/// Smaller numbers are raised to this one, as in distribution.
 const LEAST_THREADS: usize = 25;
 
 /// What the section says, by the room it is for.
@@ -56,12 +56,16 @@ pub(super) fn read(root: &Section<'_>) -> Storage {
     Storage { content, gc, deletion, access }
 }
 
-/// Whatever key is left names the driver.
+/// Exactly one of the drivers known. Keys that are none are reported as such when one is there, and as drivers otherwise.
 fn driver(storage: &Field<'_>, section: &Section<'_>) -> Option<DriverConfig> {
-    let drivers = section.rest();
+    let drivers: Vec<Field<'_>> = KNOWN.iter().filter_map(|name| section.present(name)).collect();
     match drivers.as_slice() {
         [] => {
-            storage.problem("names no driver", "write filesystem: below it, with rootdirectory: /var/lib/registry");
+            let unknown = section.rest();
+            if unknown.is_empty() {
+                storage.problem("names no driver", "write filesystem: below it, with rootdirectory: /var/lib/registry");
+            }
+            unknown.iter().for_each(unknown_driver);
             None
         }
         [driver] => read_driver(driver),
@@ -79,6 +83,14 @@ fn driver(storage: &Field<'_>, section: &Section<'_>) -> Option<DriverConfig> {
     }
 }
 
+fn unknown_driver(driver: &Field<'_>) {
+    let hint = match nearest(driver.key(), KNOWN) {
+        Some(meant) => format!("did you mean storage.{meant}?"),
+        None => "known are filesystem and inmemory".to_owned(),
+    };
+    driver.problem("unknown storage driver", hint);
+}
+
 fn read_driver(driver: &Field<'_>) -> Option<DriverConfig> {
     let way_out = "use filesystem, or leave this registry with distribution until a release has it";
     match driver.key() {
@@ -92,14 +104,7 @@ fn read_driver(driver: &Field<'_>) -> Option<DriverConfig> {
         "gcs" => refuse(driver, "storage in a Google Cloud bucket", way_out),
         "azure" => refuse(driver, "storage in an Azure container", way_out),
         "swift" => refuse(driver, "storage in OpenStack Swift", way_out),
-        other => {
-            let beside = ["delete", "redirect", "cache", "tag", "maintenance"];
-            let hint = match nearest(other, KNOWN.into_iter().chain(beside)) {
-                Some(meant) => format!("did you mean storage.{meant}?"),
-                None => "known are filesystem and inmemory".to_owned(),
-            };
-            driver.problem("unknown storage driver", hint);
-        }
+        _ => unknown_driver(driver),
     }
     None
 }

@@ -9,6 +9,7 @@ use std::fmt::Display;
 use granit_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::error::{Place, Problem};
+use super::section::MAX_PROBLEMS;
 use super::tree::{Entry, NODE_WEIGHT, Node, Value};
 
 /// Levels of nesting; a registry's configuration has six.
@@ -31,8 +32,9 @@ pub(super) fn parse(text: &str, locate: &dyn Fn(usize, usize) -> Place) -> Resul
                 Err(problem(place, format!("not YAML: {}", error.info())))
             }
         };
-        if let Err(problem) = outcome {
-            builder.problems.push(problem);
+        let readable = outcome.is_ok();
+        builder.problems.extend(outcome.err());
+        if !readable || builder.problems.len() >= MAX_PROBLEMS {
             return Err(builder.problems);
         }
     }
@@ -285,15 +287,16 @@ mod tests {
     #[test]
     fn growth_is_bounded() {
         let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
-        for level in 1..10 {
-            let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
-            bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+        let mut chain = "a0: &a0 x\n".to_owned();
+        for level in 1..100 {
+            let below = format!("*a{}", level - 1);
+            let ten = vec![below.as_str(); 10].join(", ");
+            bomb += &format!("a{level}: &a{level} [{ten}]\n");
+            chain += &format!("a{level}: &a{level} [{below}]\n");
         }
         assert!(read(&bomb).unwrap_err().contains("beyond all measure"));
-
-        let chain: String = (1..200).map(|n| format!("a{n}: &a{n} [*a{}]\n", n - 1)).collect();
-        assert!(read(&format!("a0: &a0 x\n{chain}")).unwrap_err().contains("levels deep"));
-        assert!(read(&"[".repeat(100)).unwrap_err().contains("levels deep"));
+        assert!(read(&chain).unwrap_err().contains("levels deep"));
+        assert!(read(&("[".repeat(100) + &"]".repeat(100))).unwrap_err().contains("levels deep"));
         assert!(read("a: &a [*a]\n").is_err());
     }
 
