@@ -3,7 +3,7 @@
 use regex::RegexSet;
 
 /// The rules of push and pull that an operator chooses.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// `storage.delete.enabled`.
     pub deletion: Deletion,
@@ -125,19 +125,6 @@ impl Default for Limits {
             tags_page: 1000,
             referrers_page: 100,
             concurrent_uploads: 1000,
-        }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            deletion: Deletion::default(),
-            access: Access::default(),
-            validation: Validation::default(),
-            repository_classes: Vec::new(),
-            limits: Limits::default(),
-            secret: None,
         }
     }
 }

@@ -31,14 +31,18 @@ impl Hashing {
     pub(super) async fn update(&mut self, chunks: Vec<Bytes>) -> Result<()> {
         let length: usize = chunks.iter().map(Bytes::len).sum();
         if length <= HASHED_IN_PLACE {
-            chunks.iter().for_each(|chunk| self.hasher.update(chunk));
+            for chunk in &chunks {
+                self.hasher.update(chunk);
+            }
         } else {
             let mut hasher = self.hasher.clone();
-            let hashed = tokio::task::spawn_blocking(move || {
-                chunks.iter().for_each(|chunk| hasher.update(chunk));
+            let work = tokio::task::spawn_blocking(move || {
+                for chunk in &chunks {
+                    hasher.update(chunk);
+                }
                 hasher
             });
-            self.hasher = hashed.await.map_err(|error| {
+            self.hasher = work.await.map_err(|error| {
                 Error::Storage(storage::Error::Backend {
                     operation: "hash",
                     path: "the upload".to_owned(),

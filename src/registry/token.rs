@@ -144,14 +144,14 @@ mod tests {
     #[test]
     fn refuses_a_state_with_any_bit_flipped_or_any_byte_missing() {
         let (sealer, id) = (Sealer::new(None), UploadId::random());
-        let sealed = URL_SAFE_NO_PAD.decode(sealer.seal(&name("a"), id, &state())).unwrap();
-        for bit in 0..sealed.len() * 8 {
-            let mut forged = sealed.clone();
+        let state_bytes = URL_SAFE_NO_PAD.decode(sealer.seal(&name("a"), id, &state())).unwrap();
+        for bit in 0..state_bytes.len() * 8 {
+            let mut forged = state_bytes.clone();
             forged[bit / 8] ^= 1 << (bit % 8);
             assert!(sealer.open(&name("a"), id, &URL_SAFE_NO_PAD.encode(forged)).is_err(), "bit {bit}");
         }
-        for length in 0..sealed.len() {
-            assert!(sealer.open(&name("a"), id, &URL_SAFE_NO_PAD.encode(&sealed[..length])).is_err());
+        for length in 0..state_bytes.len() {
+            assert!(sealer.open(&name("a"), id, &URL_SAFE_NO_PAD.encode(&state_bytes[..length])).is_err());
         }
     }
 }
