@@ -15,6 +15,8 @@ mod listener;
 mod shutdown;
 mod socket;
 mod tls;
+mod tls_clients;
+mod tls_suites;
 mod watch;
 mod wire_body;
 mod wire_buf;
