@@ -18,7 +18,7 @@ use super::{Error, Result, Store, found};
 use crate::oci::{Algorithm, Descriptor, Digest, Manifest, RepositoryName, Tag};
 
 /// How long a repository counts as indexed before it is listed again, in case another program writes to the same store.
-const TRUSTED_FOR: Duration = Duration::from_secs(300);
+const TRUSTED_FOR: Duration = Duration::from_mins(5);
 
 /// Repositories remembered as indexed; beyond it all are forgotten, which costs one listing each.
 const MOST_REMEMBERED: usize = 100_000;
