@@ -103,3 +103,72 @@ impl UploadPurger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::storage::driver::memory::Memory;
+    use crate::storage::driver::{Driver, WriteMode};
+    use crate::storage::{Config, StoragePath};
+
+    const WEEK: Duration = Duration::from_hours(168);
+
+    fn purger(driver: &Arc<dyn Driver>, mode: PurgeMode) -> UploadPurger {
+        let config = UploadPurging { age: WEEK, mode, ..UploadPurging::default() };
+        UploadPurger::new(Store::new(Arc::clone(driver), &Config::default()), config)
+    }
+
+    async fn write(driver: &Arc<dyn Driver>, path: &str) {
+        let path = StoragePath::for_test(&format!("docker/registry/v2/repositories/{path}"));
+        driver.write(&path, Bytes::from_static(b"x"), WriteMode::Overwrite).await.unwrap();
+    }
+
+    async fn names(driver: &Arc<dyn Driver>, repository: &str) -> Vec<String> {
+        let store = Store::new(Arc::clone(driver), &Config::default());
+        let uploads = store.list_uploads(&repository.parse().unwrap()).await.unwrap();
+        uploads.into_iter().map(|upload| upload.id).collect()
+    }
+
+    #[tokio::test]
+    async fn only_sessions_idle_for_long_are_removed_in_every_repository() {
+        let driver: Arc<dyn Driver> = Arc::new(Memory::new());
+        for path in ["a/_uploads/one/data", "a/b/_uploads/two/data", "c/_uploads/crashed/startedat"] {
+            write(&driver, path).await;
+        }
+        write(&driver, "a/_layers/sha256/x/link").await;
+        let now = SystemTime::now();
+        let purger = purger(&driver, PurgeMode::Remove);
+
+        let young = purger.purge(now + WEEK - Duration::from_hours(1)).await.unwrap();
+        assert_eq!(young, PurgeReport { sessions: 3, abandoned: 0, failed: 0 });
+        let old = purger.purge(now + WEEK + Duration::from_hours(1)).await.unwrap();
+        assert_eq!(old, PurgeReport { sessions: 3, abandoned: 3, failed: 0 });
+        for repository in ["a", "a/b", "c"] {
+            assert_eq!(names(&driver, repository).await, [""; 0], "{repository}");
+        }
+        let link = StoragePath::for_test("docker/registry/v2/repositories/a/_layers/sha256/x/link");
+        assert!(driver.stat(&link).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_report_removes_nothing() {
+        let driver: Arc<dyn Driver> = Arc::new(Memory::new());
+        write(&driver, "a/_uploads/one/data").await;
+        let later = SystemTime::now() + WEEK * 2;
+        let report = purger(&driver, PurgeMode::Report).purge(later).await.unwrap();
+        assert_eq!(report, PurgeReport { sessions: 1, abandoned: 1, failed: 0 });
+        assert_eq!(names(&driver, "a").await, ["one"]);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_lags_behind_the_store_removes_nothing() {
+        let driver: Arc<dyn Driver> = Arc::new(Memory::new());
+        write(&driver, "a/_uploads/one/data").await;
+        let report = purger(&driver, PurgeMode::Remove).purge(SystemTime::UNIX_EPOCH).await.unwrap();
+        assert_eq!(report.abandoned, 0);
+    }
+}
