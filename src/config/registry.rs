@@ -16,7 +16,6 @@ pub(super) fn read(root: &Section<'_>, storage: &Storage, secret: Option<Vec<u8>
     Config {
         deletion: storage.deletion,
         access: storage.access,
-        upload_age: storage.upload_age,
         validation: root.section("validation").map(validation).unwrap_or_default(),
         repository_classes: root.section("policy").map(policy).unwrap_or_default(),
         limits: limits(root),

@@ -2,8 +2,6 @@
 //!
 //! A new driver is one more arm in [`read_driver`] and a function of its own that reads its parameters.
 
-use std::time::Duration;
-
 use crate::gc::{self, PurgeMode, UploadPurging};
 use crate::registry::{Access, Deletion};
 use crate::storage::{self, DriverConfig, FilesystemConfig, Redirect};
@@ -34,8 +32,6 @@ pub(super) struct Storage {
     pub(super) deletion: Deletion,
     /// For `registry`.
     pub(super) access: Access,
-    /// For `registry`: the age of an abandoned upload, whether or not such uploads are removed.
-    pub(super) upload_age: Duration,
 }
 
 /// Reads `storage`, which must be there.
@@ -47,7 +43,7 @@ pub(super) fn read(root: &Section<'_>) -> Storage {
     };
     let Some(section) = field.section() else { return Storage::default() };
     let defaults = storage::Config::default();
-    let (gc, upload_age, access) = maintenance(&section);
+    let (gc, access) = maintenance(&section);
     let delete = section.section("delete");
     let deletion = if is_on(delete.as_ref(), "enabled") { Deletion::Enabled } else { Deletion::Disabled };
     let redirect = section.section("redirect");
@@ -60,7 +56,7 @@ pub(super) fn read(root: &Section<'_>) -> Storage {
     let tag_reads = tag_reads.unwrap_or(defaults.tag_reads);
     section.finish();
     let content = storage::Config { driver, manifest_cache_bytes, redirect: redirects, tag_reads };
-    Storage { content, gc, deletion, access, upload_age }
+    Storage { content, gc, deletion, access }
 }
 
 /// Exactly one of the drivers known. Keys that are none are reported as such when one is there, and as drivers otherwise.
@@ -145,24 +141,23 @@ fn cache(section: Section<'_>) -> Option<u64> {
     bytes
 }
 
-fn maintenance(storage: &Section<'_>) -> (gc::Config, Duration, Access) {
-    let defaults = UploadPurging::default();
-    let purging_by_default = gc::Config { upload_purging: Some(defaults) };
+fn maintenance(storage: &Section<'_>) -> (gc::Config, Access) {
+    let purging_by_default = gc::Config { upload_purging: Some(UploadPurging::default()) };
     let Some(section) = storage.section("maintenance") else {
-        return (purging_by_default, defaults.age, Access::ReadWrite);
+        return (purging_by_default, Access::ReadWrite);
     };
     let read_only = section.section("readonly");
     let access = if is_on(read_only.as_ref(), "enabled") { Access::ReadOnly } else { Access::ReadWrite };
-    let (gc, age) = section.section("uploadpurging").map_or((purging_by_default, defaults.age), upload_purging);
+    let gc = section.section("uploadpurging").map_or(purging_by_default, upload_purging);
     if let Some(read_only) = read_only {
         read_only.finish();
     }
     section.finish();
-    (gc, age, access)
+    (gc, access)
 }
 
 /// On unless switched off; what is not written has its default, where distribution would stop.
-fn upload_purging(section: Section<'_>) -> (gc::Config, Duration) {
+fn upload_purging(section: Section<'_>) -> gc::Config {
     let defaults = UploadPurging::default();
     let enabled = section.get("enabled", Field::boolean).unwrap_or(true);
     let purging = UploadPurging {
@@ -171,5 +166,5 @@ fn upload_purging(section: Section<'_>) -> (gc::Config, Duration) {
         mode: if is_on(Some(&section), "dryrun") { PurgeMode::Report } else { PurgeMode::Remove },
     };
     section.finish();
-    (gc::Config { upload_purging: enabled.then_some(purging) }, purging.age)
+    gc::Config { upload_purging: enabled.then_some(purging) }
 }

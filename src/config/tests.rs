@@ -181,7 +181,6 @@ fn a_configuration_that_has_grown_means_what_it_meant() {
     assert_eq!(telemetry.log.fields["tags"], "[a, b]");
     assert_eq!((storage.redirect, registry.deletion), (Redirect::Never, Deletion::Enabled));
     assert!(matches!(&storage.driver, DriverConfig::Filesystem(disk) if disk.max_threads == 150));
-    assert_eq!(registry.upload_age, Duration::from_hours(72));
     assert_eq!(gc.upload_purging.unwrap().interval, Duration::from_hours(24));
     assert_eq!(registry.access, Access::ReadWrite);
     assert_eq!(registry.secret.as_deref(), Some(b"12345678".as_slice()));

@@ -72,7 +72,7 @@ struct Opaque<'a> {
     annotations: Option<&'a RawValue>,
 }
 
-/// The fields that tell what a document without a `Content-Type` is.
+/// The fields that tell what a stored document is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Head {
@@ -81,19 +81,34 @@ struct Head {
     manifests: Option<IgnoredAny>,
     config: Option<IgnoredAny>,
     layers: Option<IgnoredAny>,
+    signatures: Option<IgnoredAny>,
 }
 
-/// The media type that a stored document says it has, by its `mediaType` or, lacking that, by the shape of the two OCI types
-/// that need not name themselves. `None` for a document that says nothing.
-#[must_use]
-pub fn embedded_media_type(bytes: &[u8]) -> Option<MediaType> {
-    let head: Head = serde_json::from_slice(bytes).ok()?;
-    match head {
-        Head { media_type: Some(media_type), .. } => Some(media_type),
-        Head { schema_version: Some(2), manifests: Some(_), .. } => Some(MediaType::OCI_INDEX),
-        Head { schema_version: Some(2), config: Some(_), .. }
-        | Head { schema_version: Some(2), layers: Some(_), .. } => Some(MediaType::OCI_MANIFEST),
-        _ => None,
+/// What a document says of its own media type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeclaredType {
+    /// It has a `mediaType` field, which a push must agree with.
+    Named(MediaType),
+    /// It has no such field but the shape of a type that need not name itself; it may have been pushed as another.
+    Shaped(MediaType),
+    /// It says nothing.
+    Unknown,
+}
+
+impl DeclaredType {
+    /// Reads what `bytes` say of themselves.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let Ok(head) = serde_json::from_slice::<Head>(bytes) else { return Self::Unknown };
+        match head {
+            Head { media_type: Some(media_type), .. } => Self::Named(media_type),
+            Head { schema_version: Some(2), manifests: Some(_), .. } => Self::Shaped(MediaType::OCI_INDEX),
+            Head { schema_version: Some(2), config: Some(_), .. }
+            | Head { schema_version: Some(2), layers: Some(_), .. } => Self::Shaped(MediaType::OCI_MANIFEST),
+            // Schema 1 is no longer taken, but distribution 2.8 stores hold such manifests.
+            Head { schema_version: Some(1), signatures: Some(_), .. } => Self::Shaped(MediaType::DOCKER_SCHEMA1_SIGNED),
+            _ => Self::Unknown,
+        }
     }
 }
 
@@ -242,7 +257,10 @@ fn agreed_media_type(content_type: Option<MediaType>, bytes: &[u8]) -> Result<Me
             });
         }
         (Some(media_type), _) | (None, Some(media_type)) => media_type,
-        (None, None) => embedded_media_type(bytes).ok_or(ManifestError::NoMediaType)?,
+        (None, None) => match DeclaredType::of(bytes) {
+            DeclaredType::Named(media_type) | DeclaredType::Shaped(media_type) => media_type,
+            DeclaredType::Unknown => return Err(ManifestError::NoMediaType),
+        },
     };
     if media_type.is_json() { Ok(media_type) } else { Err(ManifestError::Unsupported(media_type.to_string())) }
 }

@@ -34,6 +34,10 @@ impl MediaType {
     /// `application/vnd.docker.distribution.manifest.list.v2+json`.
     pub const DOCKER_LIST: Self = Self(Cow::Borrowed("application/vnd.docker.distribution.manifest.list.v2+json"));
 
+    /// `application/vnd.docker.distribution.manifest.v1+prettyjws`, which old stores hold and nobody pushes any more.
+    pub const DOCKER_SCHEMA1_SIGNED: Self =
+        Self(Cow::Borrowed("application/vnd.docker.distribution.manifest.v1+prettyjws"));
+
     /// The media type as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -67,7 +71,7 @@ impl MediaType {
     #[must_use]
     pub fn is_json(&self) -> bool {
         let subtype = self.0.split_once('/').map_or("", |(_, subtype)| subtype);
-        subtype == "json" || subtype.ends_with("+json") || subtype.ends_with("+prettyjws")
+        subtype == "json" || subtype.ends_with("+json")
     }
 
     /// Whether a layer of this type need not be stored here: its `urls` say where it lies.

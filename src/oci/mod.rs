@@ -16,7 +16,7 @@ pub use descriptor::{Descriptor, Platform};
 pub use digest::{Algorithm, Digest};
 pub use error::{Error, ManifestError};
 pub use hasher::Hasher;
-pub use manifest::{Manifest, Relation, Role, embedded_media_type};
+pub use manifest::{DeclaredType, Manifest, Relation, Role};
 pub use media_type::{Class, MediaType};
 pub use name::{Reference, RepositoryName, Tag};
 pub use range::{ByteRange, ContentRange, RangeSet, ResolvedRanges};

@@ -3,18 +3,78 @@
 //! distribution-spec's "Pull", "Push", "Content Discovery" and "Content Management", over the stores of `storage`.
 
 mod config;
+mod discovery;
 mod error;
+mod hashing;
+mod management;
+mod mount;
+mod pull;
+mod push;
+mod receive;
+mod token;
+mod upload;
 
 pub use config::*;
 pub use error::{Error, Result};
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use tokio::sync::Semaphore;
 
-use crate::oci::{Algorithm, ContentRange, Descriptor, Digest, MediaType, Reference, RepositoryName, Tag};
+use crate::oci::{Digest, MediaType, Tag};
+use crate::storage::Store;
 pub use crate::storage::driver::{Content, ReadRange};
+
+/// The registry: one for the process, shared by all requests.
+#[derive(Debug)]
+pub struct Registry {
+    config: Config,
+    store: Store,
+    sealer: token::Sealer,
+    uploads: Arc<Semaphore>,
+}
+
+impl Registry {
+    /// A registry over `store` that follows the rules of `config`.
+    #[must_use]
+    pub fn new(config: Config, store: Store) -> Self {
+        let sealer = token::Sealer::new(config.secret.as_deref());
+        let uploads = Arc::new(Semaphore::new(config.limits.concurrent_uploads.min(Semaphore::MAX_PERMITS)));
+        Self { config, store, sealer, uploads }
+    }
+
+    /// The limits in force.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// Whether anything may be written.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`].
+    pub fn writable(&self) -> Result<()> {
+        match self.config.access {
+            Access::ReadWrite => Ok(()),
+            Access::ReadOnly => Err(Error::ReadOnly),
+        }
+    }
+
+    fn deletable(&self) -> Result<()> {
+        self.writable()?;
+        match self.config.deletion {
+            Deletion::Enabled => Ok(()),
+            Deletion::Disabled => Err(Error::DeletionDisabled),
+        }
+    }
+
+    fn manifest_limit(&self) -> u64 {
+        self.config.limits.manifest_bytes as u64
+    }
+}
 
 /// The body of an upload request. An item is an error when the client goes away or stalls.
 pub type Body<'a> = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, BodyError>> + Send + 'a>>;
@@ -127,3 +187,6 @@ pub struct Page<T> {
     /// Most items this page could have had.
     pub limit: usize,
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,29 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+use super::config::{Config, Driver as DriverConfig};
 use super::error::Result;
 use super::layout::StoragePath;
+
+pub mod filesystem;
+mod listing;
+pub mod memory;
+pub mod observed;
+
+pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
+
+/// Opens the driver that `config` names.
+///
+/// # Errors
+/// `Backend` whose message says which place cannot be used and what to do about it.
+pub fn open(config: &Config) -> Result<Arc<dyn Driver>> {
+    match &config.driver {
+        DriverConfig::Filesystem(config) => {
+            Ok(Arc::new(filesystem::Filesystem::open(config, filesystem::Access::ReadWrite)?))
+        }
+        DriverConfig::Memory => Ok(Arc::new(memory::Memory::new())),
+    }
+}
 
 /// A place that keeps objects under paths.
 ///
@@ -194,58 +215,4 @@ pub enum PresignMethod {
     Get,
     /// HEAD.
     Head,
-}
-
-/// Which page of a listing is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListPage {
-    /// Only names after this one in byte order.
-    pub after: Option<String>,
-    /// Most names returned.
-    pub limit: usize,
-}
-
-impl ListPage {
-    /// Everything there is, for directories that are known to be small.
-    #[must_use]
-    pub fn all() -> Self {
-        Self { after: None, limit: usize::MAX }
-    }
-}
-
-/// One page of a listing, in byte order of the names.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Listing {
-    /// Names directly below the directory.
-    pub entries: Vec<Entry>,
-    /// Whether names after the last one exist.
-    pub more: More,
-}
-
-/// Whether a listing goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum More {
-    /// There is another page.
-    Yes,
-    /// This was the last one.
-    #[default]
-    No,
-}
-
-/// One name of a listing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Entry {
-    /// The last component of the path.
-    pub name: String,
-    /// What it names.
-    pub kind: EntryKind,
-}
-
-/// What a listed name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EntryKind {
-    /// An object.
-    Object,
-    /// A directory with objects somewhere below it.
-    Directory,
 }
