@@ -168,7 +168,7 @@ impl<'a> Section<'a> {
         if let Some(meant) = nearest(key, asked.iter().copied()) {
             return format!("did you mean {}?", self.path_of(meant));
         }
-        // Somewhere in the same top section it was meant surely; from the top level, at the least depth.
+        // A key of another part of the same top section was meant; from the top level, the one at the least depth.
         let top = self.path.split('.').next().filter(|top| !top.is_empty());
         let mut elsewhere = shape::paths_ending_in(key);
         elsewhere.retain(|path| top.is_none_or(|top| path.split('.').next() == Some(top)));
