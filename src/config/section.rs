@@ -66,6 +66,8 @@ pub(super) struct Field<'a> {
     pub(super) node: &'a Node,
     /// The key's place, or the item's in a list.
     pub(super) place: &'a Place,
+    /// The key alone; empty for the item of a list.
+    pub(super) key: &'a str,
     /// The key with dots from the root.
     pub(super) path: String,
     report: &'a Report,
@@ -191,16 +193,17 @@ impl<'a> Section<'a> {
     }
 
     fn field_of(&self, entry: &'a Entry) -> Field<'a> {
-        Field { node: &entry.node, place: &entry.place, path: self.path_of(&entry.key), report: self.report }
+        Field {
+            node: &entry.node,
+            place: &entry.place,
+            key: &entry.key,
+            path: self.path_of(&entry.key),
+            report: self.report,
+        }
     }
 }
 
 impl<'a> Field<'a> {
-    /// The last word of the path: the key itself.
-    pub(super) fn key(&self) -> &str {
-        self.path.rsplit('.').next().unwrap_or(&self.path)
-    }
-
     /// Reports that this value is wrong.
     pub(super) fn problem(&self, message: impl Display, hint: impl Display) {
         self.report.problem(Problem {
@@ -253,6 +256,7 @@ impl<'a> Field<'a> {
         let item = |(index, node): (usize, &'a Node)| Field {
             node,
             place: &node.place,
+            key: "",
             path: format!("{}[{index}]", self.path),
             report: self.report,
         };
