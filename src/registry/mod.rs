@@ -4,9 +4,11 @@
 
 mod config;
 mod error;
+mod standin;
 
 pub use config::*;
 pub use error::{Error, Result};
+pub use standin::Registry;
 
 use std::pin::Pin;
 
@@ -15,6 +17,7 @@ use futures_util::Stream;
 
 use crate::oci::{Algorithm, ContentRange, Descriptor, Digest, MediaType, Reference, RepositoryName, Tag};
 pub use crate::storage::driver::{Content, ReadRange};
+pub use crate::storage::{Error as StorageError, Retry};
 
 /// The body of an upload request. An item is an error when the client goes away or stalls.
 pub type Body<'a> = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, BodyError>> + Send + 'a>>;
