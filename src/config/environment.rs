@@ -100,12 +100,10 @@ fn warn_of_what_is_replaced(root: &Node, path: &str, value: &Node, place: &Place
 
 /// The value in a variable is YAML. Where one word belongs, text that YAML reads otherwise is taken as it is.
 fn value_from(text: &str, shape: &Shape, place: &Place) -> Result<Node, Vec<Problem>> {
-    let parsed = yaml::parse(text, &|_, _| place.clone());
-    let is_word = |node: &Node| matches!(node.value, Value::Null | Value::Scalar(_));
-    match (shape, parsed) {
-        (Shape::Value, parsed) if !parsed.as_ref().is_ok_and(is_word) => {
-            Ok(Node { place: place.clone(), value: Value::Scalar(text.to_owned()) })
-        }
+    let as_it_is = || Node { place: place.clone(), value: Value::Scalar(text.to_owned()) };
+    match (shape, yaml::parse(text, &|_, _| place.clone())) {
+        (Shape::Value, Ok(Node { value: Value::Sequence(_) | Value::Mapping(_), .. }) | Err(_))
+        | (Shape::Any, Err(_)) => Ok(as_it_is()),
         (_, parsed) => parsed,
     }
 }
@@ -116,7 +114,7 @@ fn resolve<'a>(shape: &'a Shape, node: Option<&Node>, parts: &[&str]) -> Option<
         return Some((Vec::new(), shape));
     }
     match shape {
-        Shape::Value | Shape::Inline => None,
+        Shape::Value | Shape::Any | Shape::Inline => None,
         Shape::List(item) => {
             let (index, rest) = parts.split_first()?;
             let index = index.parse().ok()?;
@@ -126,10 +124,15 @@ fn resolve<'a>(shape: &'a Shape, node: Option<&Node>, parts: &[&str]) -> Option<
             };
             prepend(Step::Item(index), resolve(item, below, rest)?)
         }
-        Shape::Names => prepend(Step::Key(chosen_name(node, &parts.join("_"))), (Vec::new(), &Shape::Value)),
+        Shape::Names => prepend(Step::Key(chosen_name(node, &parts.join("_"))), (Vec::new(), &Shape::Any)),
         Shape::Section(_) => resolve_known(shape, node, parts),
-        Shape::Open(_) => resolve_known(shape, node, parts)
-            .or_else(|| prepend(Step::Key(chosen_name(node, &parts.join("_"))), (Vec::new(), &Shape::Value))),
+        Shape::Open(keys) => resolve_known(shape, node, parts).or_else(|| {
+            let (name, rest) = parts.split_first().filter(|(name, _)| !keys.iter().any(|key| key.is_named(name)))?;
+            let name = chosen_name(node, name);
+            let below = node.and_then(|node| node.get(&name));
+            let found = if rest.is_empty() { (Vec::new(), &Shape::Any) } else { resolve(&Shape::Names, below, rest)? };
+            prepend(Step::Key(name), found)
+        }),
     }
 }
 

@@ -128,7 +128,12 @@ impl Field<'_> {
 
     fn out_of_range<T, U: Display>(&self, range: &RangeInclusive<U>) -> Option<T> {
         let (low, high) = (range.start(), range.end());
-        self.expected(format_args!("a number from {low} to {high}"), "leave the key out for its default")
+        let what = if low.to_string().starts_with('-') {
+            format!("a number up to {high}")
+        } else {
+            format!("a number from {low} to {high}")
+        };
+        self.expected(what, "leave the key out for its default")
     }
 }
 

@@ -8,6 +8,9 @@ use super::document::is_on;
 use super::section::{Field, Section};
 use super::storage::Storage;
 
+/// Most entries that one answer may be allowed to hold.
+const MAX_PAGE: i64 = 1_000_000;
+
 /// Reads the sections and adds what `storage` and `http` say of the same room.
 pub(super) fn read(root: &Section<'_>, storage: &Storage, secret: Option<Vec<u8>>) -> Config {
     Config {
@@ -108,13 +111,14 @@ fn limits(root: &Section<'_>) -> Limits {
     let mut limits = Limits::default();
     // As in distribution, a page of no or fewer than no repositories asks for the default.
     if let Some(section) = root.section("catalog") {
-        let entries = section.get("maxentries", Field::integer).and_then(|entries| usize::try_from(entries).ok());
-        limits.catalog_page = entries.filter(|entries| *entries > 0).unwrap_or(limits.catalog_page);
+        let entries =
+            section.get("maxentries", |field| field.number(i64::MIN..=MAX_PAGE)).filter(|entries| *entries > 0);
+        limits.catalog_page = entries.and_then(|entries| entries.try_into().ok()).unwrap_or(limits.catalog_page);
         section.finish();
     }
     if let Some(section) = root.section("tags") {
-        let tags = section.get("maxtags", |field| field.number(0..=1_000_000_000)).filter(|tags| *tags > 0);
-        limits.tags_page = tags.unwrap_or(limits.tags_page);
+        let tags = section.get("maxtags", |field| field.number(0..=MAX_PAGE)).filter(|tags| *tags > 0);
+        limits.tags_page = tags.and_then(|tags| tags.try_into().ok()).unwrap_or(limits.tags_page);
         section.finish();
     }
     if let Some(section) = root.section("limits") {

@@ -153,10 +153,12 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
         let other = candidate.to_ascii_lowercase();
         let shorter = wanted.len().min(other.len());
         let distance = strsim::damerau_levenshtein(&wanted, &other);
-        let part = shorter >= 3 && (other.contains(&wanted) || wanted.contains(&other));
-        (part || distance <= (shorter / 3).max(1)).then_some((distance, candidate))
+        let abbreviates = shorter >= 3 && other.contains(&wanted);
+        let extends = shorter >= 3 && wanted.contains(&other);
+        let close = abbreviates || extends || distance <= (shorter / 3).max(1);
+        close.then_some((distance > 1 && !abbreviates, distance, candidate))
     });
-    measured.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
+    measured.min().map(|(_, _, candidate)| candidate)
 }
 
 #[cfg(test)]

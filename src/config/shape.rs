@@ -10,6 +10,8 @@ use super::shape_table::ROOT;
 pub(super) enum Shape {
     /// One word, number or text.
     Value,
+    /// Whatever its reader takes.
+    Any,
     /// A section with these keys and no others.
     Section(&'static [Key]),
     /// A section with these keys, and others that only its reader knows.
@@ -45,7 +47,7 @@ impl Shape {
     pub(super) fn keys(&self) -> &'static [Key] {
         match self {
             Self::Section(keys) | Self::Open(keys) => keys,
-            Self::Value | Self::Names | Self::List(_) | Self::Inline => &[],
+            Self::Value | Self::Any | Self::Names | Self::List(_) | Self::Inline => &[],
         }
     }
 }
@@ -67,7 +69,7 @@ fn collect(shape: &'static Shape, prefix: &str, paths: &mut Vec<String>) {
                 collect(&key.shape, &path, paths);
             }
         }
-        Shape::Value | Shape::Names | Shape::Inline => {}
+        Shape::Value | Shape::Any | Shape::Names | Shape::Inline => {}
     }
 }
 

@@ -18,6 +18,9 @@ const KNOWN: [&str; 8] = ["filesystem", "inmemory", "s3", "s3aws", "oss", "gcs",
 /// Smaller numbers are raised to this one, as in distribution.
 const LEAST_THREADS: usize = 25;
 
+/// More threads than this were surely not meant.
+const MOST_THREADS: i64 = 10_000;
+
 /// What the section says, by the room it is for.
 #[derive(Debug, Default)]
 pub(super) struct Storage {
@@ -111,7 +114,9 @@ fn read_driver(driver: &Field<'_>) -> Option<DriverConfig> {
 
 fn filesystem(section: Section<'_>) -> FilesystemConfig {
     let defaults = FilesystemConfig::default();
-    let threads = section.get("maxthreads", Field::integer).map(|threads| usize::try_from(threads).unwrap_or(0));
+    let threads = section
+        .get("maxthreads", |field| field.number(i64::MIN..=MOST_THREADS))
+        .map(|threads| usize::try_from(threads).unwrap_or(0));
     let filesystem = FilesystemConfig {
         root_directory: section.get("rootdirectory", Field::path).unwrap_or(defaults.root_directory),
         max_threads: threads.map_or(defaults.max_threads, |threads| threads.max(LEAST_THREADS)),

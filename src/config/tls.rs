@@ -46,7 +46,10 @@ pub(super) fn read(section: Section<'_>) -> Option<Tls> {
     let client_cas: Vec<_> = client_cas.iter().filter_map(Field::path).collect();
     let client_auth = section.get("clientauth", client_auth).unwrap_or(ClientAuth::RequireAndVerify);
     let minimum = section.get("minimumtls", minimum).unwrap_or(TlsVersion::Tls12);
-    let cipher_suites = section.get("ciphersuites", Field::list).map(|list| suites(&list)).unwrap_or_default();
+    let listed = section.get("ciphersuites", Field::list).unwrap_or_default();
+    let cipher_suites = suites(&listed);
+    // Suites of TLS 1.3 alone leave TLS 1.2 without any.
+    let minimum = if cipher_suites.is_empty() && !listed.is_empty() { TlsVersion::Tls13 } else { minimum };
     let missing = match (&certificate, &key) {
         (Some(_), None) => Some(("key", "certificate is set and key is missing")),
         (None, Some(_)) => Some(("certificate", "key is set and certificate is missing")),

@@ -24,7 +24,8 @@ const MAX_WEIGHT: usize = 32 * 1024 * 1024;
 /// every duplicate key is reported.
 pub(super) fn parse(text: &str, locate: &dyn Fn(usize, usize) -> Place) -> Result<Node, Vec<Problem>> {
     let mut builder = Builder::new(locate);
-    for step in Parser::new_from_str(text) {
+    let options = granit_parser::options! { emit_comments: false };
+    for step in Parser::new_from_str_with_options(text, options) {
         let outcome = match step {
             Ok((event, span)) => builder.accept(event, &span),
             Err(error) => {
@@ -227,6 +228,7 @@ fn is_null(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
     use std::sync::Arc;
 
     use super::*;
@@ -250,6 +252,32 @@ mod tests {
         assert_eq!(shown("headers:\n  X-A: [nosniff]\nlist:\n- a\n- b\n"), "{headers: {X-A: [nosniff]}, list: [a, b]}");
         assert_eq!(shown("text: |\n  one\n  two\n"), "{text: one\ntwo\n}");
         assert_eq!(shown("a: ^https?://[^/]*\\.example\\.com/"), "{a: ^https?://[^/]*\\.example\\.com/}");
+    }
+
+    #[test]
+    fn reads_what_people_write_by_hand() {
+        let cases = [
+            ("a : b   # why\n", "{a: b}"),
+            ("a: {b: c,}\nd: [e,]\n", "{a: {b: c}, d: [e]}"),
+            ("a: one\n  two\n", "{a: one two}"),
+            ("a: \"one\n  two\"\n", "{a: one two}"),
+            ("a: !!int '5'\n", "{a: 5}"),
+            ("a: b # c\n\n\n# end", "{a: b}"),
+            ("a: pass#word\n", "{a: pass#word}"),
+            ("a: it's\n", "{a: it's}"),
+            ("'a': 'it''s'\n", "{a: it's}"),
+            ("a: >-\n  one\n  two\n", "{a: one two}"),
+            ("{\"a\": {\"b\": [1, true]}}", "{a: {b: [1, true]}}"),
+            ("a:\n- b: c\n  d: e\n- f\n", "{a: [{b: c, d: e}, f]}"),
+            ("a: -1\nb: ?x\nc: :x\n", "{a: -1, b: ?x, c: :x}"),
+            ("%YAML 1.1\n---\na: b\n", "{a: b}"),
+            ("a: b\t\n", "{a: b}"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(read(text).as_ref().map(ToString::to_string), Ok(expected.to_owned()), "{text}");
+        }
+        let commented = format!("a: b\n{}c: d\n", "# words\n".repeat(500));
+        assert_eq!(shown(&commented), "{a: b, c: d}");
     }
 
     #[test]
@@ -290,9 +318,9 @@ mod tests {
         let mut chain = "a0: &a0 x\n".to_owned();
         for level in 1..100 {
             let below = format!("*a{}", level - 1);
-            let ten = vec![below.as_str(); 10].join(", ");
-            bomb += &format!("a{level}: &a{level} [{ten}]\n");
-            chain += &format!("a{level}: &a{level} [{below}]\n");
+            let ten = [below.as_str(); 10].join(", ");
+            writeln!(bomb, "a{level}: &a{level} [{ten}]").unwrap();
+            writeln!(chain, "a{level}: &a{level} [{below}]").unwrap();
         }
         assert!(read(&bomb).unwrap_err().contains("beyond all measure"));
         assert!(read(&chain).unwrap_err().contains("levels deep"));

@@ -67,7 +67,7 @@ fn variables_change_the_tree_by_the_rules() {
         ),
         ("log: {fields: {My_Field: a}}", &[("REGISTRY_LOG_FIELDS_MY_FIELD", "b")], "{log: {fields: {My_Field: b}}}"),
         ("", &[("REGISTRY_LOG_FIELDS_SERVICE", "s")], "{log: {fields: {service: s}}}"),
-        ("", &[("REGISTRY_STORAGE_NEWDRIVER", "{a: b}")], "{storage: {newdriver: {a: b}}}"),
+        ("", &[("REGISTRY_STORAGE_NEWDRIVER_ROOT_A", "b")], "{storage: {newdriver: {root_a: b}}}"),
         // Lists of sections and of words, edited and extended.
         ("", &[("REGISTRY_NOTIFICATIONS_ENDPOINTS_0_URL", "u")], "{notifications: {endpoints: [{url: u}]}}"),
         (
@@ -122,6 +122,14 @@ fn a_driver_by_name_says_what_it_takes_away() {
     let expected = "environment variable REGISTRY_STORAGE: storage: replaces the whole section, so what the file says of \
                     delete and cache is lost";
     assert_eq!(warnings, [expected]);
+}
+
+#[test]
+fn a_wrong_key_below_a_known_one_is_a_warning() {
+    let (tree, warnings) = laid_over("storage: {filesystem: }", &[("REGISTRY_STORAGE_FILESYSTEM_ROOT", "/d")]);
+    assert_eq!(tree, "{storage: {filesystem: }}");
+    let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+    assert!(warning.ends_with("did you mean REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY?"), "{warning}");
 }
 
 #[test]
