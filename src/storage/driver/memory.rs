@@ -295,3 +295,16 @@ fn not_found(path: &StoragePath) -> Error {
 fn stale(path: &StoragePath, reason: String) -> Error {
     Error::StaleState { path: path.to_string(), reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Memory;
+    use crate::storage::driver::{Driver, contract::contract_tests};
+
+    contract_tests!({
+        let driver: Arc<dyn Driver> = Arc::new(Memory::new());
+        (driver, ())
+    });
+}

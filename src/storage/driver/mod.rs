@@ -17,6 +17,8 @@ use super::config::{Config, Driver as DriverConfig};
 use super::error::Result;
 use super::layout::StoragePath;
 
+#[cfg(test)]
+pub(in crate::storage) mod contract;
 pub mod filesystem;
 mod listing;
 pub mod memory;
