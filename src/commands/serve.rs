@@ -45,7 +45,7 @@ async fn serve(loaded: Loaded) -> Result<Outcome, Refusal> {
     }
     warn_of_surprises(&config);
     let bound = server::bind(config.server.clone()).await?;
-    let driver = driver::open(&config.storage)?;
+    let driver = driver::open(&config.storage, driver::Access::ReadWrite)?;
     let metrics = Metrics::new();
     let driver_name = driver.name();
     let store = Store::new(observe(driver, &config, &metrics), &config.storage);
@@ -56,7 +56,7 @@ async fn serve(loaded: Loaded) -> Result<Outcome, Refusal> {
         tokio::spawn(UploadPurger::new(store.clone(), purging).run());
     }
     let registry = Arc::new(Registry::new(config.registry, store));
-    let authenticator = Arc::new(Authenticator::new(&config.auth));
+    let authenticator = Arc::new(Authenticator::new(config.auth));
     let app = routes::router(config.routes, registry, authenticator, telemetry.health.clone());
     announce(&origin, bound.address(), &config.storage.driver);
     let shutdown = Shutdown::on_signals()?;

@@ -2,8 +2,8 @@
 
 use http::{HeaderName, HeaderValue};
 
-use crate::routes::{self, LocationForm};
-use crate::server::{self, Debug, ForwardedHeaders, IpNetwork, Limits, Net, Toggle};
+use crate::routes::{self, LocationForm, ProxyNetwork, Scheme, TrustedProxies};
+use crate::server::{self, Debug, Limits, Net, Toggle};
 
 use super::document::{Activation, is_on};
 use super::scalar;
@@ -32,20 +32,23 @@ pub(super) fn read(root: &Section<'_>, activation: Activation) -> Http {
         }
         return Http::default();
     };
+    let trusted = section.get("trustedproxies", Field::list).map(networks);
+    let server = server(&section, trusted.clone().unwrap_or_default(), activation);
     let routes = routes::Config {
         prefix: section.get("prefix", prefix).unwrap_or_else(|| routes::Config::default().prefix),
         location: location(&section),
+        scheme: if server.tls.is_some() { Scheme::Https } else { Scheme::Http },
+        trusted_proxies: trusted.map_or(TrustedProxies::Anyone, TrustedProxies::Only),
         headers: section.section("headers").map(|headers| header_values(&headers)).unwrap_or_default(),
     };
     let secret = section.get("secret", Field::word).map(String::into_bytes);
-    let server = server(&section, activation);
     section.finish();
     Http { server, routes, secret }
 }
 
 const ADDR_HINT: &str = "write addr: :5000 below http:, or addr: 127.0.0.1:5000 for this machine only";
 
-fn server(section: &Section<'_>, activation: Activation) -> server::Config {
+fn server(section: &Section<'_>, trusted_proxies: Vec<ProxyNetwork>, activation: Activation) -> server::Config {
     let defaults = server::Config::default();
     let net = section.get("net", |field| field.choice(&[("tcp", Net::Tcp), ("unix", Net::Unix), ("", Net::Tcp)]));
     let net = net.unwrap_or(defaults.net);
@@ -62,11 +65,6 @@ fn server(section: &Section<'_>, activation: Activation) -> server::Config {
     let (http2, h2c) = (section.section("http2"), section.section("h2c"));
     let (http2_off, h2c_on) = (is_on(http2.as_ref(), "disabled"), is_on(h2c.as_ref(), "enabled"));
     [http2, h2c].into_iter().flatten().for_each(Section::finish);
-    let trusted = section.get("trustedproxies", Field::list);
-    let forwarded_headers = match trusted {
-        Some(_) => ForwardedHeaders::FromTrustedProxies,
-        None => ForwardedHeaders::FromAnyone,
-    };
     let limits = section.section("limits").map(limits).unwrap_or_default();
     server::Config {
         addr: addr.unwrap_or(defaults.addr),
@@ -76,12 +74,11 @@ fn server(section: &Section<'_>, activation: Activation) -> server::Config {
         h2c: if h2c_on { Toggle::On } else { Toggle::Off },
         drain_timeout: section.get("draintimeout", Field::duration).unwrap_or(defaults.drain_timeout),
         debug: section.section("debug").and_then(debug),
-        limits: Limits { trusted_proxies: networks(trusted.unwrap_or_default()), ..limits },
-        forwarded_headers,
+        limits: Limits { trusted_proxies, ..limits },
     }
 }
 
-fn networks(items: Vec<Field<'_>>) -> Vec<IpNetwork> {
+fn networks(items: Vec<Field<'_>>) -> Vec<ProxyNetwork> {
     let hint = "write for example 10.0.0.0/8, fd00::/8 or 192.0.2.7";
     let read = |item: Field<'_>| {
         let network = item.word().as_deref().and_then(scalar::network);

@@ -5,7 +5,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::server::IpNetwork;
+use crate::routes::ProxyNetwork;
 
 /// A boolean as YAML 1.1 writes it.
 pub(super) fn boolean(text: &str) -> Option<bool> {
@@ -129,7 +129,7 @@ pub(super) fn host_and_port(text: &str) -> Result<(), &'static str> {
 }
 
 /// An address block: `10.0.0.0/8`, `fd00::/8` or a single address.
-pub(super) fn network(text: &str) -> Option<IpNetwork> {
+pub(super) fn network(text: &str) -> Option<ProxyNetwork> {
     let (address, prefix) = match text.split_once('/') {
         Some((address, prefix)) => (address, Some(prefix)),
         None => (text, None),
@@ -143,7 +143,7 @@ pub(super) fn network(text: &str) -> Option<IpNetwork> {
         Some(_) => return None,
         None => most,
     };
-    Some(IpNetwork { address, prefix })
+    Some(ProxyNetwork { address, prefix })
 }
 
 /// The candidate that `word` most resembles, when one is close enough to have been meant.
@@ -241,7 +241,7 @@ mod tests {
 
     #[test]
     fn networks_have_a_prefix_that_fits() {
-        assert_eq!(network("10.0.0.0/8"), Some(IpNetwork { address: "10.0.0.0".parse().unwrap(), prefix: 8 }));
+        assert_eq!(network("10.0.0.0/8"), Some(ProxyNetwork { address: "10.0.0.0".parse().unwrap(), prefix: 8 }));
         assert_eq!(network("::1").map(|block| block.prefix), Some(128));
         for bad in ["10.0.0.0/33", "10.0.0/8", "::/129", "a/8", "10.0.0.0/", "10.0.0.0/+8", "10.0.0.0/-1"] {
             assert_eq!(network(bad), None, "{bad}");

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::auth::Config as Auth;
 use crate::registry::{Access, Checks, Deletion, IndexPlatforms, RepositoryClass};
-use crate::routes::LocationForm;
-use crate::server::{ForwardedHeaders, Net, TlsVersion, Toggle};
+use crate::routes::{LocationForm, TrustedProxies};
+use crate::server::{Net, TlsVersion, Toggle};
 use crate::storage::{DriverConfig, Redirect};
 use crate::telemetry::{AccessLog, Caller, Formatter, Level};
 
@@ -274,11 +274,10 @@ fn values_mean_what_they_say() {
         LocationForm::Fixed("http://a.example:5000/base".to_owned())
     );
 
-    let proxies =
-        |http: &str| good(&format!("version: 0.1\nstorage: inmemory\nhttp: {{addr: ':1', {http}}}\n"), &[]).server;
-    assert_eq!(proxies("net: tcp").forwarded_headers, ForwardedHeaders::FromAnyone);
-    assert_eq!(proxies("trustedproxies: []").forwarded_headers, ForwardedHeaders::FromTrustedProxies);
-    assert_eq!(proxies("trustedproxies: [10.0.0.0/8]").limits.trusted_proxies[0].prefix, 8);
+    let proxies = |http: &str| good(&format!("version: 0.1\nstorage: inmemory\nhttp: {{addr: ':1', {http}}}\n"), &[]);
+    assert_eq!(proxies("net: tcp").routes.trusted_proxies, TrustedProxies::Anyone);
+    assert_eq!(proxies("trustedproxies: []").routes.trusted_proxies, TrustedProxies::Only(Vec::new()));
+    assert_eq!(proxies("trustedproxies: [10.0.0.0/8]").server.limits.trusted_proxies[0].prefix, 8);
 
     let checks =
         |validation: &str| good(&minimal(&format!("validation: {validation}")), &[]).registry.validation.checks;

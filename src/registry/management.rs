@@ -31,11 +31,8 @@ impl Registry {
                     return Err(unknown());
                 }
                 let tags = self.store.tags_of(name, digest).await?;
-                stream::iter(&tags)
-                    .map(|tag| self.store.delete_tag(name, tag))
-                    .buffer_unordered(PARALLEL_DELETES)
-                    .try_collect::<()>()
-                    .await?;
+                let deletes: Vec<_> = tags.iter().map(|tag| self.store.delete_tag(name, tag)).collect();
+                stream::iter(deletes).buffer_unordered(PARALLEL_DELETES).try_collect::<()>().await?;
                 let subject = self.subject_of(name, digest).await?;
                 Ok(self.store.delete_manifest(name, digest, subject.as_ref()).await?)
             }

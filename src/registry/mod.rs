@@ -27,6 +27,7 @@ use tokio::sync::Semaphore;
 use crate::oci::{Digest, MediaType, Tag};
 use crate::storage::Store;
 pub use crate::storage::driver::{Content, ReadRange};
+pub use crate::storage::{Error as StorageError, Retry};
 
 /// The registry: one for the process, shared by all requests.
 #[derive(Debug)]

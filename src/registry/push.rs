@@ -70,11 +70,8 @@ impl Registry {
     }
 
     async fn check_references(&self, name: &RepositoryName, manifest: &Manifest) -> Result<()> {
-        let missing: Vec<Option<Digest>> = stream::iter(manifest.relations())
-            .map(|relation| self.check_reference(name, relation))
-            .buffered(PARALLEL_CHECKS)
-            .try_collect()
-            .await?;
+        let checks: Vec<_> = manifest.relations().iter().map(|relation| self.check_reference(name, relation)).collect();
+        let missing: Vec<Option<Digest>> = stream::iter(checks).buffered(PARALLEL_CHECKS).try_collect().await?;
         let mut missing: Vec<Digest> = missing.into_iter().flatten().collect();
         missing.dedup();
         if missing.is_empty() { Ok(()) } else { Err(Error::ReferencesUnknown { name: name.clone(), missing }) }

@@ -13,9 +13,8 @@ pub struct Config {
     pub location: LocationForm,
     /// Scheme that clients use when no forwarded header says otherwise: whether `http.tls` is configured.
     pub scheme: Scheme,
-    /// `http.trustedproxies`: whose `Forwarded` and `X-Forwarded-*` headers are believed. Empty believes everybody's, as
-    /// distribution does, and a warning says so once.
-    pub trusted_proxies: Vec<ProxyNetwork>,
+    /// `http.trustedproxies`: whose `Forwarded` and `X-Forwarded-*` headers are believed.
+    pub trusted_proxies: TrustedProxies,
     /// `http.headers`, added to every answer of a `/v2/` route.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -40,6 +39,15 @@ pub enum Scheme {
     Http,
     /// Over TLS.
     Https,
+}
+
+/// Whose forwarded headers are believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrustedProxies {
+    /// The key is absent: everybody's, as in distribution, and a warning says so once.
+    Anyone,
+    /// Those of these networks, and of nobody else when there are none.
+    Only(Vec<ProxyNetwork>),
 }
 
 /// An address block that a trusted proxy's address lies in.
@@ -75,7 +83,7 @@ impl Default for Config {
             prefix: "/".to_owned(),
             location: LocationForm::Relative,
             scheme: Scheme::default(),
-            trusted_proxies: Vec::new(),
+            trusted_proxies: TrustedProxies::Anyone,
             headers: Vec::new(),
         }
     }

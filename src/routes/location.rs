@@ -15,7 +15,7 @@ use crate::registry::UploadSession;
 use crate::telemetry::PeerAddress;
 
 use super::answer::{UPLOAD_UUID, set};
-use super::config::{Config, LocationForm, ProxyNetwork, Scheme};
+use super::config::{Config, LocationForm, Scheme, TrustedProxies};
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -30,7 +30,7 @@ pub(super) struct Addresses {
     /// `<prefix>v2/`.
     root: String,
     scheme: Scheme,
-    trusted_proxies: Vec<ProxyNetwork>,
+    trusted_proxies: TrustedProxies,
     believed_unasked: Once,
 }
 
@@ -119,7 +119,7 @@ impl Addresses {
     /// What the proxy in front says, if there is one that is to be believed.
     fn forwarded<'a>(&self, parts: &'a Parts) -> Option<Forwarded<'a>> {
         let forwarded = Forwarded::read(&parts.headers)?;
-        if self.trusted_proxies.is_empty() {
+        let TrustedProxies::Only(networks) = &self.trusted_proxies else {
             self.believed_unasked.call_once(|| {
                 tracing::warn!(
                     "a forwarded header is believed although http.trustedproxies is not set: whoever reaches this \
@@ -127,9 +127,9 @@ impl Addresses {
                 );
             });
             return Some(forwarded);
-        }
+        };
         let peer = peer_address(parts)?;
-        self.trusted_proxies.iter().any(|network| network.contains(peer)).then_some(forwarded)
+        networks.iter().any(|network| network.contains(peer)).then_some(forwarded)
     }
 }
 
@@ -195,6 +195,7 @@ fn peer_address(parts: &Parts) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::routes::ProxyNetwork;
 
     const UPLOAD: &str = "a/b/blobs/uploads/1";
 
@@ -248,7 +249,7 @@ mod tests {
     #[test]
     fn listed_proxies_alone_are_believed() {
         let network = ProxyNetwork { address: "10.0.0.0".parse().unwrap(), prefix: 8 };
-        let config = Config { trusted_proxies: vec![network], ..from_request() };
+        let config = Config { trusted_proxies: TrustedProxies::Only(vec![network]), ..from_request() };
         let from = |peer: Option<&str>| {
             let peer = PeerAddress(peer.map(|peer| peer.parse().unwrap()));
             located(&config, request().header("x-forwarded-host", "evil.example").extension(peer))

@@ -72,6 +72,8 @@ pub(super) async fn status(
     id: UploadId,
     state: Option<&str>,
 ) -> Result<Response<Body>, Error> {
+    let state = state.ok_or(registry::Error::UploadStateInvalid("it is missing"));
+    let state = state.map_err(Error::by_registry)?;
     let session = call.registry.upload_status(name, id, state).await.map_err(Error::by_registry)?;
     Ok(standing(call, StatusCode::NO_CONTENT, name, &session))
 }
@@ -122,7 +124,7 @@ async fn content_range(
         Err(error) => {
             // The answer tells where the session stands, as for a chunk in the wrong place, when there is one.
             let Session { name, id, state } = session;
-            let session = call.registry.upload_status(name, id, Some(state)).await.map_err(Error::by_registry)?;
+            let session = call.registry.upload_status(name, id, state).await.map_err(Error::by_registry)?;
             return Err(Error::ContentRange { error, session: Box::new(session) });
         }
     };

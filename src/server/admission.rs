@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{IpNetwork, Limits};
+use super::Limits;
+use crate::routes::ProxyNetwork;
 use crate::telemetry::PeerAddress;
 
 /// The counts of one listener.
@@ -20,7 +21,7 @@ pub(super) struct Admission {
 #[derive(Debug)]
 struct Addresses {
     most: usize,
-    exempt: Vec<IpNetwork>,
+    exempt: Vec<ProxyNetwork>,
     held: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -103,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_address_gets_no_more_than_its_share_until_it_leaves() {
-        let exempt = vec![IpNetwork { address: "10.0.0.0".parse().expect("an address"), prefix: 8 }];
+        let exempt = vec![ProxyNetwork { address: "10.0.0.0".parse().expect("an address"), prefix: 8 }];
         let limits = Limits { connections_per_address: 2, trusted_proxies: exempt, ..Limits::default() };
         let admission = Admission::new(&limits);
         let enter = async |text| {

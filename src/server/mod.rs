@@ -25,3 +25,4 @@ pub use bound::{Address, Bound, bind};
 pub use config::*;
 pub use error::ServerError;
 pub use shutdown::{Outcome, Shutdown, ShutdownTrigger};
+pub use tls::check_tls;

@@ -56,6 +56,11 @@ impl Stamp {
     }
 }
 
+/// Whether the files that `tls` names can be read and go together, for those who want to know before they serve.
+pub fn check_tls(tls: &Tls) -> Result<(), ServerError> {
+    TlsFiles::load(tls.clone(), Toggle::On).map(drop)
+}
+
 impl TlsFiles {
     /// Reads the files and composes the TLS configuration; `http2` decides what ALPN offers.
     pub(super) fn load(tls: Tls, http2: Toggle) -> Result<Self, ServerError> {

@@ -116,13 +116,9 @@ impl Store {
         let seen = self.read_record(name).await?;
         let unseen: Vec<Digest> = revisions.difference(&seen).copied().collect();
         if !unseen.is_empty() {
-            let entries: Vec<_> = stream::iter(unseen)
-                .map(|digest| self.entry_for(name, digest, manifest_limit))
-                .buffer_unordered(PARALLEL_READS)
-                .try_filter_map(|entry| async move { Ok(entry) })
-                .try_collect()
-                .await?;
-            self.driver.write_many(entries).await?;
+            let reads: Vec<_> = unseen.into_iter().map(|digest| self.entry_for(name, digest, manifest_limit)).collect();
+            let entries: Vec<Option<_>> = stream::iter(reads).buffer_unordered(PARALLEL_READS).try_collect().await?;
+            self.driver.write_many(entries.into_iter().flatten().collect()).await?;
             self.write_record(name, &revisions).await?;
         }
         self.indexed.insert(name);

@@ -4,7 +4,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::driver::{ListPage, Listing};
 use super::layout::RepositoryPaths;
-use super::{Result, Store, link_content};
+use super::{Error, Result, Store, link_content};
 use crate::oci::{Digest, RepositoryName, Tag};
 
 impl Store {
@@ -37,17 +37,17 @@ impl Store {
     pub async fn tags_of(&self, name: &RepositoryName, digest: &Digest) -> Result<Vec<Tag>> {
         let listing = self.list_tags(name, &ListPage::all()).await?;
         let tags = listing.entries.iter().filter_map(|entry| entry.name.parse::<Tag>().ok());
-        stream::iter(tags)
-            .map(|tag| async move {
-                let target = match self.resolve_tag(name, &tag).await {
-                    Err(super::Error::Damaged { .. }) => None,
-                    other => other?,
-                };
-                Ok((target.as_ref() == Some(digest)).then_some(tag))
-            })
-            .buffer_unordered(self.tag_reads)
-            .try_filter_map(|tag| async move { Ok(tag) })
-            .try_collect()
-            .await
+        let looks: Vec<_> = tags.map(|tag| self.points_to(name, tag, digest)).collect();
+        let found: Vec<Option<Tag>> = stream::iter(looks).buffer_unordered(self.tag_reads).try_collect().await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// `tag`, if it points to `digest`.
+    async fn points_to(&self, name: &RepositoryName, tag: Tag, digest: &Digest) -> Result<Option<Tag>> {
+        let target = match self.resolve_tag(name, &tag).await {
+            Err(Error::Damaged { .. }) => None,
+            other => other?,
+        };
+        Ok((target.as_ref() == Some(digest)).then_some(tag))
     }
 }
