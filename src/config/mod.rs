@@ -27,7 +27,7 @@ mod yaml;
 use std::sync::Arc;
 
 pub use error::{ConfigError, Place, Problem, Warning};
-pub use source::{Source, environment_variables, find_path};
+pub use source::{Source, find_path};
 
 use section::Report;
 

@@ -61,12 +61,6 @@ impl Source {
     }
 }
 
-/// The variables of this process. What is not UTF-8 in them is replaced by U+FFFD, so that reading them cannot fail.
-pub fn environment_variables() -> impl Iterator<Item = (String, String)> {
-    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
-    std::env::vars_os().map(move |(name, value)| (text(name), text(value)))
-}
-
 /// Which configuration to load: the one named on the command line, the one in `REGISTRY_CONFIGURATION_PATH`,
 /// `/etc/distribution/config.yml`, `/etc/docker/registry/config.yml`, or else the built-in defaults.
 ///
