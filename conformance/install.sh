@@ -9,6 +9,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 bin=$PWD/.cache/bin
 mkdir -p "$bin"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 missing=()
 groups=("$@")
 [ "$#" -gt 0 ] || groups=(suite clients cosign engine new-engine distribution)
@@ -16,11 +18,11 @@ groups=("$@")
 timed() {
     local name=$1 begun=$SECONDS
     shift
-    if "$@" > "$bin/.log" 2>&1; then
+    if "$@" > "$log" 2>&1; then
         printf 'installed %-28s %4d s\n' "$name" $((SECONDS - begun))
     else
         printf 'MISSING   %-28s its installation ended with:\n' "$name"
-        tail -n 3 "$bin/.log" | sed 's/^/          | /'
+        tail -n 3 "$log" | sed 's/^/          | /'
         missing+=("$name")
         return 1
     fi
@@ -109,7 +111,6 @@ for group in "${groups[@]}"; do
         *) printf 'there is no group %s\n' "$group" >&2; exit 2 ;;
     esac
 done
-rm -f "$bin/.log"
 if [ "${#missing[@]}" -gt 0 ]; then
     printf 'missing: %s\n' "${missing[*]}"
 fi

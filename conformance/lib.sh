@@ -1,5 +1,5 @@
-# What the scripts of conformance/ and benches/ share: a work directory that is removed at the end, servers that are
-# started on a free loopback port and stopped by their process id, and checks that are counted.
+# What the scripts of conformance/ and benches/ share: a work directory that is removed at the end, and servers that are
+# started on a free loopback port and stopped by their process id.
 # Source it from bash with `set -euo pipefail`; it needs curl.
 #
 # Variables a caller may set:
@@ -13,9 +13,6 @@ export PATH="$cache/bin:$PATH"
 work=$(mktemp -d "${TMPDIR:-/tmp}/berth-conformance.XXXXXX")
 started=()       # process ids that this script started and has not stopped
 at_exit=()       # commands that clean up what a process id cannot say
-passed=0
-failed=0
-skipped=0
 
 say() { printf '%s\n' "$*"; }
 title() { printf '\n== %s\n' "$*"; }
@@ -94,6 +91,7 @@ start() {
     shift
     "$@" >> "$work/$name.log" 2>&1 < /dev/null &
     process=$!
+    disown "$process"
     started+=("$process")
 }
 
@@ -114,7 +112,7 @@ stop() {
     local process=$1 other rest=()
     kill -"${2:-TERM}" "$process" 2> /dev/null || true
     wait_until 10 gone "$process" || kill -KILL "$process" 2> /dev/null || true
-    wait "$process" 2> /dev/null || true
+    wait_until 5 gone "$process" || true
     for other in "${started[@]}"; do [ "$other" = "$process" ] || rest+=("$other"); done
     started=("${rest[@]}")
 }
@@ -145,49 +143,6 @@ distribution_program() {
         3) printf '%s' "$cache/bin/registry" ;;
         *) die "there is no distribution $1" ;;
     esac
-}
-
-# check DESCRIPTION COMMAND...: runs the command, counts and prints the outcome; shows the output of a failure.
-check() {
-    local description=$1
-    shift
-    if "$@" > "$work/check.out" 2>&1 < /dev/null; then
-        passed=$((passed + 1))
-        say "ok    $description"
-    else
-        failed=$((failed + 1))
-        say "FAIL  $description"
-        sed 's/^/      | /' "$work/check.out" | tail -n 15
-        return 1
-    fi
-}
-
-skip() {
-    skipped=$((skipped + 1))
-    say "skip  $*"
-}
-
-# has PROGRAM...: whether all are installed. In CI a missing one is a failure, elsewhere it is said and skipped.
-has() {
-    local program
-    for program in "$@"; do
-        if ! command -v "$program" > /dev/null; then
-            if [ -n "${CI:-}" ]; then
-                failed=$((failed + 1))
-                say "FAIL  $program is not installed; conformance/install.sh installs it"
-            else
-                skip "$program is not installed; conformance/install.sh installs it"
-            fi
-            return 1
-        fi
-    done
-}
-
-# The last line and the exit status of a script that counts checks.
-finish() {
-    say ''
-    say "$passed passed, $failed failed, $skipped skipped"
-    [ "$failed" -eq 0 ]
 }
 
 # sha256_of FILE: prints the digest of a file as the registry writes it.

@@ -2,11 +2,13 @@
 //! machine the measured server keeps most of the processor. Prints one line of JSON per run; `benches/compare.sh`
 //! drives it. It knows HTTP/1.1 and the push and pull endpoints, and nothing of Berth's own code.
 
+mod cold;
 mod get;
 mod image;
 mod payload;
 mod push;
 mod report;
+mod verify;
 mod wire;
 
 use std::io;
@@ -47,6 +49,10 @@ enum Work {
     PushBlob(push::Options),
     /// Pushes small images: layers, a config, then the manifest by tag.
     PushImage(image::Options),
+    /// Reads back the images that `push-image --list` named and checks every byte against its digest.
+    Verify(verify::Options),
+    /// Starts a program several times and tells how long it takes until its first answer.
+    ColdStart(cold::Options),
     /// Pushes the fixed content that the reading rows ask for and prints its paths.
     Seed(image::SeedOptions),
 }
@@ -69,6 +75,8 @@ fn run(work: Work) -> io::Result<String> {
         Work::Get(options) => get::run(&options),
         Work::PushBlob(options) => push::run(&options),
         Work::PushImage(options) => image::run(&options),
+        Work::Verify(options) => verify::run(&options),
+        Work::ColdStart(options) => cold::run(&options),
         Work::Seed(options) => image::seed(&options),
     }
 }

@@ -37,12 +37,21 @@ pub(crate) struct Reader {
     line: Vec<u8>,
     status: u16,
     body: u64,
+    kept: Option<Vec<u8>>,
 }
 
 impl Reader {
     /// A reader for the answer to one request.
     pub(crate) fn new(method: Method) -> Self {
-        Self { stage: Stage::Head, method, head: Vec::with_capacity(512), line: Vec::new(), status: 0, body: 0 }
+        Self {
+            stage: Stage::Head,
+            method,
+            head: Vec::with_capacity(512),
+            line: Vec::new(),
+            status: 0,
+            body: 0,
+            kept: None,
+        }
     }
 
     /// Forgets the last answer and keeps the allocation.
@@ -84,11 +93,13 @@ impl Reader {
                 Stage::Head => self.take_head(bytes)?,
                 Stage::Counted(left) => {
                     let (taken, rest) = split(bytes, left);
+                    self.keep(bytes, rest);
                     self.discarded(taken);
                     rest
                 }
                 Stage::Chunk(left) => {
                     let (taken, rest) = split(bytes, left);
+                    self.keep(bytes, rest);
                     self.stage = if left > taken { Stage::Chunk(left - taken) } else { Stage::ChunkSize };
                     self.body += taken;
                     rest
@@ -98,6 +109,13 @@ impl Reader {
             };
         }
         Ok(self.stage == Stage::Done)
+    }
+
+    /// Keeps the body's part of `bytes`, which is what stands before `rest`, if bodies are kept.
+    fn keep(&mut self, bytes: &[u8], rest: &[u8]) {
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(bytes.get(..bytes.len() - rest.len()).unwrap_or_default());
+        }
     }
 
     fn take_head<'b>(&mut self, bytes: &'b [u8]) -> io::Result<&'b [u8]> {
@@ -180,6 +198,13 @@ pub(crate) enum Reuse {
     Never,
 }
 
+/// What becomes of an answer's body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Body {
+    Discarded,
+    Kept,
+}
+
 /// A blocking connection.
 pub(crate) struct Connection {
     address: SocketAddr,
@@ -211,7 +236,14 @@ impl Connection {
             first.extend_from_slice(small);
             rest = others;
         }
-        self.exchange(method, &first, rest)
+        self.exchange(method, &first, rest, Body::Discarded)
+    }
+
+    /// Asks for a path and returns the status and the whole body.
+    pub(crate) fn fetch(&mut self, path: &str, accept: &str) -> io::Result<(u16, Vec<u8>)> {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: {accept}\r\n\r\n", self.address);
+        self.exchange("GET", request.as_bytes(), &[], Body::Kept)?;
+        Ok((self.reader.status(), self.reader.kept.take().unwrap_or_default()))
     }
 
     /// Sends one request whose body has no announced length, as docker's layers have none.
@@ -226,10 +258,10 @@ impl Connection {
             body.extend_from_slice(b"\r\n");
         }
         body.extend_from_slice(b"0\r\n\r\n");
-        self.exchange(method, &body, &[])
+        self.exchange(method, &body, &[], Body::Discarded)
     }
 
-    fn exchange(&mut self, method: &str, first: &[u8], rest: &[&[u8]]) -> io::Result<&Reader> {
+    fn exchange(&mut self, method: &str, first: &[u8], rest: &[&[u8]], body: Body) -> io::Result<&Reader> {
         let mut stream = match self.stream.take() {
             Some(stream) => stream,
             None => open(self.address)?,
@@ -239,6 +271,7 @@ impl Connection {
             stream.write_all(part)?;
         }
         self.reader = Reader::new(if method == "HEAD" { Method::Head } else { Method::Get });
+        self.reader.kept = (body == Body::Kept).then(Vec::new);
         loop {
             let count = stream.read(&mut self.buffer)?;
             if count == 0 {
