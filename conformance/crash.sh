@@ -49,7 +49,7 @@ for cycle in $(seq "$cycles"); do
     blobs=$!
     disown "$blobs"
     started+=("$images" "$blobs")
-    sleep "0.$((100 + RANDOM % 500))"
+    sleep "$((RANDOM % 2)).$((200 + RANDOM % 700))"
     alive "$berth" || die "cycle $cycle: Berth ended by itself; see $work/berth.log"
     stop "$berth" KILL
     stop "$images"
