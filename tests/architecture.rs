@@ -1,5 +1,7 @@
 //! Enforces who may import whom: the table of the house, read from the `use crate::` lines of the sources.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

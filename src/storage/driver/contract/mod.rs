@@ -1,0 +1,121 @@
+//! The contract of all drivers, as tests that are stamped on each of them.
+//!
+//! A clause is a function that is given an empty driver and panics when the driver breaks the clause. A driver's own
+//! tests say `contract_tests!(expression)`, where the expression gives an `Arc<dyn Driver>` and what must live as long.
+
+mod concurrency;
+mod listing;
+mod objects;
+mod staged;
+
+use bytes::Bytes;
+use futures_util::TryStreamExt;
+
+pub(in crate::storage) use concurrency::*;
+pub(in crate::storage) use listing::*;
+pub(in crate::storage) use objects::*;
+pub(in crate::storage) use staged::*;
+
+use super::{Content, Driver, Object, WriteMode};
+use crate::storage::layout::StoragePath;
+
+/// Stamps every clause on the driver that the expression gives.
+macro_rules! contract_tests {
+    ($open:expr) => {
+        $crate::storage::driver::contract::contract_tests! { $open;
+            reads_what_was_written,
+            stat_never_goes_back_in_time,
+            what_is_missing_is_not_found,
+            a_directory_is_not_an_object,
+            read_refuses_more_than_the_limit,
+            overwriting_replaces,
+            create_only_spares_what_exists,
+            write_many_writes_all,
+            deleting_what_is_missing_succeeds,
+            delete_many_removes_exactly_its_paths,
+            delete_prefix_spares_names_that_share_the_string,
+            delete_prefix_removes_no_object_of_that_name,
+            an_open_object_outlives_overwriting_and_deleting,
+            lists_objects_and_directories_in_byte_order,
+            a_missing_directory_lists_empty,
+            pages_are_the_whole_listing_cut,
+            a_page_starts_after_a_name_that_is_gone,
+            listings_follow_writes_and_deletions,
+            listings_do_not_mix_directories_that_share_the_string,
+            publishing_makes_visible_and_leaves_no_staging,
+            nothing_is_visible_before_publishing,
+            publishing_replaces,
+            appends_pieces_of_every_size_in_order,
+            a_suspended_write_goes_on,
+            dropping_keeps_what_was_suspended,
+            a_held_write_is_busy,
+            staging_at_a_used_path_is_refused,
+            foreign_states_are_stale,
+            a_state_promising_more_than_is_there_is_refused,
+            aborting_leaves_nothing,
+            discarding_ends_a_held_write,
+            reads_back_what_was_appended,
+            one_create_only_writer_wins,
+            readers_never_see_a_mixture,
+            one_resumer_wins,
+            publishers_to_one_path_all_succeed,
+            writers_outlast_deleters_of_their_directory,
+            a_resumer_never_gets_a_published_object,
+            listing_during_changes_shows_what_stays,
+        }
+    };
+    ($open:expr; $($clause:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $clause() {
+                let (driver, _store) = $open;
+                $crate::storage::driver::contract::$clause(driver).await;
+            }
+        )*
+    };
+}
+pub(in crate::storage) use contract_tests;
+
+/// A path for an object, as deep as the layout's.
+fn at(path: &str) -> StoragePath {
+    StoragePath::for_test(&format!("docker/registry/v2/contract/{path}"))
+}
+
+/// The directory that holds everything of a test.
+fn top() -> StoragePath {
+    StoragePath::for_test("docker/registry/v2/contract")
+}
+
+/// More than any object of the contract.
+const PLENTY: u64 = 1 << 30;
+
+async fn put(driver: &dyn Driver, path: &str, content: &str) {
+    driver.write(&at(path), Bytes::copy_from_slice(content.as_bytes()), WriteMode::Overwrite).await.unwrap();
+}
+
+/// The content at `path`, `None` when nothing is there.
+async fn get(driver: &dyn Driver, path: &str) -> Option<String> {
+    let content = crate::storage::error::found(driver.read(&at(path), PLENTY).await).unwrap()?;
+    Some(String::from_utf8(content.to_vec()).unwrap())
+}
+
+/// All bytes of an open object.
+async fn all_of(object: &Object) -> Bytes {
+    match &object.content {
+        Content::File(file) => {
+            let mut content = vec![0; usize::try_from(object.size).unwrap()];
+            std::os::unix::fs::FileExt::read_exact_at(&**file, &mut content, 0).unwrap();
+            content.into()
+        }
+        Content::Memory(content) => content.clone(),
+        Content::Remote(remote) => {
+            let pieces: Vec<Bytes> = remote.read_range(0..object.size).try_collect().await.unwrap();
+            pieces.concat().into()
+        }
+    }
+}
+
+/// `length` bytes in which no stretch repeats soon.
+fn pattern(length: usize) -> Bytes {
+    (0..length).map(|index| u8::try_from((index * 31 + index / 251) % 256).unwrap()).collect::<Vec<u8>>().into()
+}

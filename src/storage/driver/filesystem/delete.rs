@@ -1,0 +1,96 @@
+//! Removing objects and whole directories, and the directories that become empty by it.
+
+use std::collections::BTreeSet;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::Shared;
+use super::directories::ToSync;
+use super::disk::{READ, parent};
+use super::failure::failure;
+use super::list::raw_names;
+use crate::storage::error::Result;
+use crate::storage::layout::StoragePath;
+
+/// Directories with so few components stay when they are empty: operators mount disks there.
+const KEPT_DEPTH: usize = 4;
+
+impl Shared {
+    /// See [`crate::storage::driver::Driver::delete_many`].
+    pub(super) fn delete_many(&self, paths: &[StoragePath]) -> Result<()> {
+        let mut touched = BTreeSet::new();
+        for path in paths {
+            match self.disk.unlink(path.as_str()) {
+                Ok(()) => {
+                    touched.insert(parent(path.as_str()));
+                }
+                // A directory is not an object, and so there is nothing to remove.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::NAMETOOLONG) => {}
+                Err(errno) => return Err(failure("remove", path.as_str(), errno)),
+            }
+        }
+        self.settle_deletion(touched)
+    }
+
+    /// See [`crate::storage::driver::Driver::delete_prefix`].
+    pub(super) fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {
+        let path = prefix.as_str();
+        match self.disk.open_directory(path).and_then(|directory| empty_directory(&directory)) {
+            Ok(()) => self.settle_deletion([path].into()),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(()),
+            Err(errno) => Err(failure("remove", path, errno)),
+        }
+    }
+
+    /// Removes the `touched` directories as far as they are empty, those above them likewise, and syncs what is left.
+    fn settle_deletion(&self, touched: BTreeSet<&str>) -> Result<()> {
+        let mut to_sync = ToSync::new();
+        // The deepest names of one branch sort last.
+        for directory in touched.into_iter().rev() {
+            to_sync.insert(self.remove_if_empty(directory).to_owned(), None);
+        }
+        self.directories.sync(&self.disk, to_sync).map_err(|(directory, errno)| failure("sync", &directory, errno))
+    }
+
+    /// Removes `directory` and those above it as long as they are empty; gives the one that stays.
+    fn remove_if_empty<'a>(&self, directory: &'a str) -> &'a str {
+        let mut directory = directory;
+        while directory.split('/').count() > KEPT_DEPTH {
+            match self.disk.remove_directory(directory) {
+                Ok(()) | Err(Errno::NOENT) => directory = parent(directory),
+                Err(_) => break,
+            }
+        }
+        directory
+    }
+}
+
+/// Removes everything in `directory`. What is written into it meanwhile may stay, and its directories with it.
+fn empty_directory(directory: &std::os::fd::OwnedFd) -> Result<(), Errno> {
+    let mut names = Vec::new();
+    raw_names(directory, |name, kind| names.push((name.to_owned(), kind)))?;
+    for (name, kind) in names {
+        if kind == FileType::Directory || kind == FileType::Unknown {
+            // Without following links: what a link in the tree points to belongs to somebody else.
+            let flags = READ | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            match rustix::fs::openat(directory, &name, flags, Mode::empty()) {
+                Ok(inner) => {
+                    empty_directory(&inner)?;
+                    match rustix::fs::unlinkat(directory, &name, AtFlags::REMOVEDIR) {
+                        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => continue,
+                        Err(errno) => return Err(errno),
+                    }
+                }
+                Err(Errno::NOENT) => continue,
+                Err(Errno::NOTDIR | Errno::LOOP) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        match rustix::fs::unlinkat(directory, &name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! The handful of system calls that the driver is made of, by path below a root that is held open.
+//!
+//! Knows nothing of objects. Every path is relative and was made by the layout, so `..` cannot occur; symbolic links
+//! inside the root are followed, because operators place parts of the tree on other disks. Every call may block.
+
+use std::fs::File;
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use bytes::Bytes;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+
+/// Mode of new files before the umask, as distribution asks for.
+const FILE_MODE: Mode = Mode::from_raw_mode(0o666);
+/// Mode of new directories before the umask, as distribution asks for.
+const DIRECTORY_MODE: Mode = Mode::from_raw_mode(0o777);
+/// Most buffers that one `pwritev` takes, far below the kernel's 1,024.
+const MOST_BUFFERS: usize = 64;
+
+/// How files are opened for reading: `NONBLOCK` so that a named pipe somebody left in the tree cannot hang a thread.
+pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// Whether a rename may replace what lies at the new name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Replace {
+    /// Replace it.
+    Allowed,
+    /// Fail with `EXIST`.
+    Refused,
+}
+
+/// A directory tree on a local or network disk.
+#[derive(Debug)]
+pub(super) struct Disk {
+    root: OwnedFd,
+}
+
+impl Disk {
+    /// The tree below `root`, an open directory.
+    pub(super) fn new(root: OwnedFd) -> Self {
+        Self { root }
+    }
+
+    /// The root, for callers that try the same calls without blocking.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Opens `path` for reading.
+    pub(super) fn open(&self, path: &str) -> Result<File, Errno> {
+        retry_on_intr(|| rustix::fs::openat(&self.root, path, READ, Mode::empty())).map(File::from)
+    }
+
+    /// Opens the directory `path`, or the root when it is empty.
+    pub(super) fn open_directory(&self, path: &str) -> Result<OwnedFd, Errno> {
+        let path = if path.is_empty() { "." } else { path };
+        retry_on_intr(|| rustix::fs::openat(&self.root, path, READ.union(OFlags::DIRECTORY), Mode::empty()))
+    }
+
+    /// Opens `path`, which exists, for reading and writing.
+    pub(super) fn open_for_writing(&self, path: &str) -> Result<File, Errno> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        retry_on_intr(|| rustix::fs::openat(&self.root, path, flags, Mode::empty())).map(File::from)
+    }
+
+    /// Creates `path`, which must not exist, for reading and writing.
+    pub(super) fn create(&self, path: &str) -> Result<File, Errno> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        retry_on_intr(|| rustix::fs::openat(&self.root, path, flags, FILE_MODE)).map(File::from)
+    }
+
+    /// Writes all of `chunks` to `file`, which was opened from `path`, starting `offset` bytes into it.
+    pub(super) fn write(&self, path: &str, file: &File, offset: u64, chunks: &[Bytes]) -> Result<(), Errno> {
+        let _ = (self, path);
+        let mut offset = offset;
+        let mut remaining = chunks;
+        // How much of the first remaining chunk is written already.
+        let mut skip = 0;
+        while let Some((first, rest)) = remaining.split_first() {
+            if skip >= first.len() {
+                remaining = rest;
+                skip = 0;
+                continue;
+            }
+            let buffers: Vec<IoSlice<'_>> = std::iter::once(first.get(skip..).unwrap_or_default())
+                .chain(rest.iter().map(AsRef::as_ref))
+                .take(MOST_BUFFERS)
+                .map(IoSlice::new)
+                .collect();
+            let written = retry_on_intr(|| rustix::io::pwritev(file, &buffers, offset))?;
+            if written == 0 {
+                return Err(Errno::IO);
+            }
+            offset += written as u64;
+            skip += written;
+            while let Some((first, rest)) = remaining.split_first()
+                && skip >= first.len()
+            {
+                skip -= first.len();
+                remaining = rest;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the content of `file`, which was opened from `path`, durable. After an error the content must be given up:
+    /// the kernel forgets which pages it failed to write, so a second attempt would succeed without having written them.
+    pub(super) fn sync_file(&self, path: &str, file: &File) -> Result<(), Errno> {
+        let _ = (self, path);
+        rustix::fs::fdatasync(file)
+    }
+
+    /// Makes the names in the directory `path` durable. A directory that is gone has none to keep.
+    pub(super) fn sync_directory(&self, path: &str) -> Result<(), Errno> {
+        match self.open_directory(path) {
+            Ok(directory) => rustix::fs::fsync(directory),
+            Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Moves `from` to `to` in one step.
+    pub(super) fn rename(&self, from: &str, to: &str, replace: Replace) -> Result<(), Errno> {
+        match replace {
+            Replace::Allowed => rustix::fs::renameat(&self.root, from, &self.root, to),
+            Replace::Refused => {
+                match rustix::fs::renameat_with(&self.root, from, &self.root, to, RenameFlags::NOREPLACE) {
+                    // Network filesystems do not know the flag; a hard link refuses an existing name everywhere.
+                    Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                        rustix::fs::linkat(&self.root, from, &self.root, to, AtFlags::empty())?;
+                        self.unlink(from)
+                    }
+                    result => result,
+                }
+            }
+        }
+    }
+
+    /// Makes the directory `path`, whose parent exists. `EXIST` when something has that name.
+    pub(super) fn make_directory(&self, path: &str) -> Result<(), Errno> {
+        rustix::fs::mkdirat(&self.root, path, DIRECTORY_MODE)
+    }
+
+    /// Removes the name `path` of a file.
+    pub(super) fn unlink(&self, path: &str) -> Result<(), Errno> {
+        rustix::fs::unlinkat(&self.root, path, AtFlags::empty())
+    }
+
+    /// Removes the directory `path` if it is empty.
+    pub(super) fn remove_directory(&self, path: &str) -> Result<(), Errno> {
+        rustix::fs::unlinkat(&self.root, path, AtFlags::REMOVEDIR)
+    }
+
+    /// What is known of `path`, following symbolic links.
+    pub(super) fn stat(&self, path: &str) -> Result<Stat, Errno> {
+        rustix::fs::statat(&self.root, path, AtFlags::empty())
+    }
+}
+
+/// Whether `stat` is that of a regular file.
+pub(super) fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
+/// Size of the file that `stat` describes, bytes.
+pub(super) fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+/// The directory that holds `path`; empty for the root.
+pub(super) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}

@@ -1,0 +1,256 @@
+//! Staged writes: a file at the staging path that is appended to, and moved to its object's path when it is complete.
+//!
+//! Whoever works on one holds a lock on the file (`flock`), which ends with the process and is seen by other replicas on
+//! the same disk. What a power cut leaves is the file as of the last suspension, or none.
+
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+
+use super::Shared;
+use super::directories::Keep;
+use super::disk::{Replace, is_file, parent, size};
+use super::failure::failure;
+use super::read::{read_failure, read_range};
+use super::write::write_failure;
+use crate::storage::driver::StagedWrite;
+use crate::storage::error::{Error, Result};
+use crate::storage::layout::StoragePath;
+
+/// First byte of a state, so that a later version can tell the states of this one.
+const STATE_VERSION: u8 = 1;
+
+/// A staged write that this request holds.
+#[derive(Debug)]
+pub(super) struct Staged {
+    shared: Arc<Shared>,
+    path: StoragePath,
+    file: Arc<File>,
+    length: u64,
+    content: Durability,
+    progress: Progress,
+}
+
+/// Whether the bytes appended so far would outlive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    Synced,
+    Unsynced,
+}
+
+/// Whether the length is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    Known,
+    /// An append failed or was given up half-way.
+    Unknown,
+}
+
+impl Shared {
+    /// See [`crate::storage::driver::Driver::stage`].
+    pub(super) fn stage(self: &Arc<Self>, path: &StoragePath) -> Result<Staged> {
+        let name = path.as_str();
+        let file = self
+            .directories
+            .with_parent(&self.disk, name, Keep::UntilPowerCut, || self.disk.create(name))
+            .map_err(|errno| write_failure("create", name, errno))?;
+        self.held(path, file, 0)
+    }
+
+    /// See [`crate::storage::driver::Driver::resume`].
+    pub(super) fn resume(self: &Arc<Self>, path: &StoragePath, state: &[u8]) -> Result<Staged> {
+        let suspended = length_of(path, state)?;
+        let file = self.disk.open_for_writing(path.as_str()).map_err(|errno| read_failure("open", path, errno))?;
+        self.held(path, file, suspended)
+    }
+
+    /// Takes the lock on `file`, which was opened from `path` and had `suspended` bytes when it was last synced.
+    fn held(self: &Arc<Self>, path: &StoragePath, file: File, suspended: u64) -> Result<Staged> {
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+            Errno::WOULDBLOCK => Error::Busy { path: path.to_string() },
+            errno => failure("lock", path.as_str(), errno),
+        })?;
+        // Whoever held the lock before may have published the file between our opening it and our locking it.
+        let length = self.still_staged(path, &file)?;
+        check_length(path, suspended, length)?;
+        // An empty file was never synced.
+        let content = if length == suspended && length > 0 { Durability::Synced } else { Durability::Unsynced };
+        let (shared, path, file) = (Arc::clone(self), path.clone(), Arc::new(file));
+        Ok(Staged { shared, path, file, length, content, progress: Progress::Known })
+    }
+
+    /// The length of `file`, which was opened from `path` and must still be what lies there.
+    fn still_staged(&self, path: &StoragePath, file: &File) -> Result<u64> {
+        let ours = rustix::fs::fstat(file).map_err(|errno| read_failure("stat", path, errno))?;
+        let there = self.disk.stat(path.as_str()).map_err(|errno| read_failure("stat", path, errno))?;
+        if (ours.st_dev, ours.st_ino) != (there.st_dev, there.st_ino) || !is_file(&ours) {
+            return Err(Error::NotFound { path: path.to_string() });
+        }
+        Ok(size(&ours))
+    }
+
+    /// See [`crate::storage::driver::Driver::staged_length`].
+    pub(super) async fn staged_length(self: &Arc<Self>, path: &StoragePath, state: &[u8]) -> Result<u64> {
+        let suspended = length_of(path, state)?;
+        let length = self.stat(path).await?.size;
+        check_length(path, suspended, length)?;
+        Ok(length)
+    }
+
+    /// See [`crate::storage::driver::Driver::discard_staged`].
+    pub(super) fn discard_staged(&self, path: &StoragePath) -> Result<()> {
+        match self.disk.unlink(path.as_str()) {
+            Ok(()) => {
+                self.leave_staging(path);
+                Ok(())
+            }
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+            Err(errno) => Err(failure("remove", path.as_str(), errno)),
+        }
+    }
+
+    /// Removes the directory that held the staged write, if nothing else is in it. One that comes back after a power cut
+    /// or that others use does no harm.
+    fn leave_staging(&self, path: &StoragePath) {
+        let _ = self.disk.remove_directory(parent(path.as_str()));
+    }
+
+    /// Moves the complete `file` from `staging` to `path`.
+    fn publish(&self, staging: &StoragePath, file: &File, content: Durability, path: &StoragePath) -> Result<()> {
+        let (from, to) = (staging.as_str(), path.as_str());
+        if content == Durability::Unsynced
+            && let Err(errno) = self.disk.sync_file(from, file)
+        {
+            // The kernel may have dropped what it failed to write: nobody may go on with this file.
+            let _ = self.disk.unlink(from);
+            return Err(write_failure("sync", from, errno));
+        }
+        self.still_staged(staging, file)?;
+        self.directories
+            .with_parent(&self.disk, to, Keep::Always, || self.disk.rename(from, to, Replace::Allowed))
+            .map_err(|errno| write_failure("rename", to, errno))?;
+        self.make_names_durable([to])?;
+        self.leave_staging(staging);
+        Ok(())
+    }
+}
+
+impl Staged {
+    /// Runs `work` on the file where waiting for the disk is allowed. The lock on the file stays until `work` has ended,
+    /// also when nobody waits for it any more.
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(&Shared, &StoragePath, &File) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (file, path) = (Arc::clone(&self.file), self.path.clone());
+        self.shared.run(operation, &self.path, move |shared| work(shared, &path, &file)).await
+    }
+
+    fn length_is_known(&self) -> Result<()> {
+        match self.progress {
+            Progress::Known => Ok(()),
+            Progress::Unknown => Err(Error::StaleState {
+                path: self.path.to_string(),
+                reason: "writing to it failed before; take it up again".to_owned(),
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl StagedWrite for Staged {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    async fn append(&mut self, chunks: Vec<Bytes>) -> Result<()> {
+        self.length_is_known()?;
+        let offset = self.length;
+        let added: u64 = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+        self.content = Durability::Unsynced;
+        self.progress = Progress::Unknown;
+        self.run("write", move |shared, path, file| {
+            let path = path.as_str();
+            shared.disk.write(path, file, offset, &chunks).map_err(|errno| write_failure("write", path, errno))
+        })
+        .await?;
+        self.progress = Progress::Known;
+        self.length = offset + added;
+        Ok(())
+    }
+
+    async fn read_back(&mut self, range: Range<u64>) -> Result<Bytes> {
+        self.length_is_known()?;
+        let end = range.end.min(self.length);
+        let length = end.saturating_sub(range.start);
+        self.run("read", move |_, path, file| {
+            read_range(file, range.start, length).map_err(|errno| read_failure("read", path, errno))
+        })
+        .await
+    }
+
+    async fn suspend(self: Box<Self>) -> Result<Vec<u8>> {
+        self.length_is_known()?;
+        // Of an empty file nothing can be lost that its state promises.
+        if self.content == Durability::Unsynced && self.length > 0 {
+            self.run("sync", |shared, path, file| {
+                shared.disk.sync_file(path.as_str(), file).map_err(|errno| {
+                    let _ = shared.disk.unlink(path.as_str());
+                    write_failure("sync", path.as_str(), errno)
+                })
+            })
+            .await?;
+        }
+        Ok(state(self.length))
+    }
+
+    async fn publish(self: Box<Self>, path: &StoragePath) -> Result<()> {
+        self.length_is_known()?;
+        let (content, path) = (self.content, path.clone());
+        self.run("publish", move |shared, staging, file| shared.publish(staging, file, content, &path)).await
+    }
+
+    async fn abort(self: Box<Self>) -> Result<()> {
+        self.run("remove", |shared, path, file| match shared.still_staged(path, file) {
+            Ok(_) => shared.discard_staged(path),
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => Err(error),
+        })
+        .await
+    }
+}
+
+/// The state of a staged write of which `length` bytes are durable.
+fn state(length: u64) -> Vec<u8> {
+    let mut state = vec![STATE_VERSION];
+    state.extend(length.to_be_bytes());
+    state
+}
+
+/// The length that `state` was issued for.
+fn length_of(path: &StoragePath, state: &[u8]) -> Result<u64> {
+    state
+        .split_first()
+        .filter(|(version, _)| **version == STATE_VERSION)
+        .and_then(|(_, length)| length.try_into().ok())
+        .map(u64::from_be_bytes)
+        .ok_or_else(|| stale(path, "the state is not one of this driver".to_owned()))
+}
+
+/// More bytes than were suspended are what a request wrote that did not end well; fewer are a loss.
+fn check_length(path: &StoragePath, suspended: u64, found: u64) -> Result<()> {
+    if found < suspended {
+        return Err(stale(path, format!("it holds {found} bytes of the {suspended} that were written")));
+    }
+    Ok(())
+}
+
+fn stale(path: &StoragePath, reason: String) -> Error {
+    Error::StaleState { path: path.to_string(), reason }
+}

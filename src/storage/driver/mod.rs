@@ -1,0 +1,219 @@
+//! The seam between the registry and where bytes lie: a small object-safe trait that a disk and a bucket can both keep.
+//!
+//! Paths name objects; directories exist only as common prefixes of objects. Whatever a method returns `Ok` for is durable
+//! unless its contract says otherwise. Every driver passes the one contract suite in `contract.rs`.
+
+use std::fmt;
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+
+use super::config::{Config, Driver as DriverConfig};
+use super::error::Result;
+use super::layout::StoragePath;
+
+#[cfg(test)]
+pub(in crate::storage) mod contract;
+pub mod filesystem;
+mod listing;
+pub mod memory;
+pub mod observed;
+
+pub use filesystem::Access;
+pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
+
+/// Opens the driver that `config` names, fit for `access`.
+///
+/// # Errors
+/// `Backend` whose message says which place cannot be used and what to do about it.
+pub fn open(config: &Config, access: Access) -> Result<Arc<dyn Driver>> {
+    match &config.driver {
+        DriverConfig::Filesystem(config) => Ok(Arc::new(filesystem::Filesystem::open(config, access)?)),
+        DriverConfig::Memory => Ok(Arc::new(memory::Memory::new())),
+    }
+}
+
+/// A place that keeps objects under paths.
+///
+/// All methods may be called from any number of tasks at once. A dropped future leaves either the state before or the
+/// state after the call, never something in between that is visible at a path.
+#[async_trait]
+pub trait Driver: Send + Sync + fmt::Debug + 'static {
+    /// Name as in `config.yml`: `filesystem`, `inmemory`, `s3`, `oss`.
+    fn name(&self) -> &'static str;
+
+    /// Size and last modification of the object at `path`.
+    ///
+    /// # Errors
+    /// `NotFound` when no object lies there; a directory is not an object.
+    async fn stat(&self, path: &StoragePath) -> Result<Stat>;
+
+    /// The whole object at `path`, read atomically: never a mixture of two writes.
+    ///
+    /// # Errors
+    /// `NotFound`; `TooLarge` when the object has more than `limit` bytes, without reading it.
+    async fn read(&self, path: &StoragePath, limit: u64) -> Result<Bytes>;
+
+    /// A handle for reading the object at `path` piecewise. It goes on giving the same bytes when the path is overwritten
+    /// or deleted meanwhile, or fails; it never gives others.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    async fn open(&self, path: &StoragePath) -> Result<Object>;
+
+    /// Writes a small object atomically and durably: afterwards, also after a crash, readers see all of it or what was
+    /// there before.
+    ///
+    /// # Errors
+    /// `AlreadyExists` with [`WriteMode::CreateOnly`] when something lies there, of which exactly one of several
+    /// concurrent writers is spared; `NoSpace`.
+    async fn write(&self, path: &StoragePath, content: Bytes, mode: WriteMode) -> Result<()>;
+
+    /// Overwrites several small objects, each atomically, and returns when all are durable. No order among them is
+    /// promised; after an error any subset may have been written.
+    async fn write_many(&self, objects: Vec<(StoragePath, Bytes)>) -> Result<()> {
+        for (path, content) in objects {
+            self.write(&path, content, WriteMode::Overwrite).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes the object at `path`; directories that become empty may go too. A missing object is not an error.
+    async fn delete(&self, path: &StoragePath) -> Result<()> {
+        self.delete_many(std::slice::from_ref(path)).await
+    }
+
+    /// Removes all `paths`. Missing ones are not errors; after an error any subset may be gone.
+    async fn delete_many(&self, paths: &[StoragePath]) -> Result<()>;
+
+    /// Removes every object below the directory `prefix` (`prefix/…`), not one that merely shares the string.
+    /// Objects written below it meanwhile may or may not survive.
+    async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()>;
+
+    /// One page of the names directly below the directory `prefix`, in byte order: objects and sub-directories that hold at
+    /// least one object. A missing directory is an empty page. On a disk an emptied directory may be listed until it is
+    /// removed.
+    async fn list(&self, prefix: &StoragePath, page: &ListPage) -> Result<Listing>;
+
+    /// An address from which a client may fetch the object itself for a limited time, if the driver has such.
+    async fn presigned_url(&self, path: &StoragePath, method: PresignMethod) -> Result<Option<String>>;
+
+    /// Opens a new staged write. `staging` is where a driver that needs a place puts the bytes; nothing is visible to
+    /// [`Driver::read`] at any path other than `staging` before [`StagedWrite::publish`].
+    ///
+    /// # Errors
+    /// `AlreadyExists` when `staging` is in use; `NoSpace`.
+    async fn stage(&self, staging: &StoragePath) -> Result<Box<dyn StagedWrite>>;
+
+    /// Takes up a staged write that [`StagedWrite::suspend`] laid down, in this process or another.
+    ///
+    /// # Errors
+    /// `NotFound` when it was published, aborted or purged; `Busy` while another request holds it; `StaleState` when
+    /// `state` is none that this driver issued for `staging`.
+    async fn resume(&self, staging: &StoragePath, state: &[u8]) -> Result<Box<dyn StagedWrite>>;
+
+    /// Bytes that a suspended or abandoned staged write holds, without taking it up.
+    ///
+    /// # Errors
+    /// `NotFound`, `StaleState` as for [`Driver::resume`].
+    async fn staged_length(&self, staging: &StoragePath, state: &[u8]) -> Result<u64>;
+
+    /// Removes a staged write whoever holds it. A missing one is not an error.
+    async fn discard_staged(&self, staging: &StoragePath, state: &[u8]) -> Result<()>;
+}
+
+/// Bytes on their way to a path: appended in order, then published or aborted, possibly over several requests.
+///
+/// Dropping it keeps the bytes appended so far, as far as the driver wrote them, for [`Driver::resume`].
+#[async_trait]
+pub trait StagedWrite: Send + fmt::Debug {
+    /// Bytes appended so far.
+    fn length(&self) -> u64;
+
+    /// Appends `chunks` in order. After an error the length is unknown and the staged write must be taken up again.
+    ///
+    /// # Errors
+    /// `NoSpace`.
+    async fn append(&mut self, chunks: Vec<Bytes>) -> Result<()>;
+
+    /// The bytes in `range` as appended, for a caller that has to look at them again.
+    async fn read_back(&mut self, range: Range<u64>) -> Result<Bytes>;
+
+    /// Makes what was appended durable and returns the few bytes from which [`Driver::resume`] goes on.
+    async fn suspend(self: Box<Self>) -> Result<Vec<u8>>;
+
+    /// Makes the content durable, then visible at `path`, durably; replaces what lies there. On success the staging place
+    /// is gone. Readers of `path` see all of it or what was there before.
+    async fn publish(self: Box<Self>, path: &StoragePath) -> Result<()>;
+
+    /// Removes what was appended.
+    async fn abort(self: Box<Self>) -> Result<()>;
+}
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// Bytes.
+    pub size: u64,
+    /// Last modification by the store's own clock.
+    pub modified: SystemTime,
+}
+
+/// An object opened for reading.
+#[derive(Debug)]
+pub struct Object {
+    /// Bytes.
+    pub size: u64,
+    /// Where its bytes come from.
+    pub content: Content,
+}
+
+/// Where the bytes of an [`Object`] come from.
+#[derive(Clone)]
+pub enum Content {
+    /// A local file, so that the sender may leave the copying to the kernel.
+    File(Arc<File>),
+    /// All of it, in memory.
+    Memory(Bytes),
+    /// A remote object read by ranges.
+    Remote(Arc<dyn ReadRange>),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::File(_) => "File",
+            Self::Memory(_) => "Memory",
+            Self::Remote(_) => "Remote",
+        })
+    }
+}
+
+/// A remote object of which ranges can be read.
+pub trait ReadRange: Send + Sync {
+    /// The bytes in `range`; dropping the stream stops the transfer.
+    fn read_range(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>>;
+}
+
+/// Whether a write may replace what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteMode {
+    /// Replace.
+    Overwrite,
+    /// Refuse with `AlreadyExists`.
+    CreateOnly,
+}
+
+/// Which method a presigned address is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PresignMethod {
+    /// GET.
+    Get,
+    /// HEAD.
+    Head,
+}
