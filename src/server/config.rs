@@ -145,8 +145,8 @@ impl Default for Limits {
             header_bytes: 32 * 1024,
             header_count: 100,
             header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(120),
-            stall_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(2),
+            stall_timeout: Duration::from_mins(1),
             trusted_proxies: Vec::new(),
         }
     }

@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(40);
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn guarded(waits: Waits) -> (Guarded<tokio::io::DuplexStream>, tokio::io::DuplexStream, Arc<Watch>) {
         let (near, far) = tokio::io::duplex(16);
