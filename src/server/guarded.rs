@@ -82,7 +82,8 @@ impl<T> Guarded<T> {
 
     /// Called when an operation waits: an error when it has waited too long, else a wake-up no later than that.
     fn wait(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
-        let Some(due) = self.due() else { return Ok(()) };
+        // A wait without a limit may become an idle one without another read, so it is looked at again by then.
+        let due = self.due().unwrap_or(now + self.waits.idle);
         if due <= now {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the peer was given up after waiting too long"));
         }
