@@ -19,10 +19,14 @@ use super::layout::StoragePath;
 
 #[cfg(test)]
 pub(in crate::storage) mod contract;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod filesystem;
 mod listing;
 pub mod memory;
 pub mod observed;
+#[cfg(test)]
+mod model;
 
 pub use filesystem::Access;
 pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
