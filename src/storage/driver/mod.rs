@@ -24,9 +24,9 @@ pub(crate) mod faulty;
 pub mod filesystem;
 mod listing;
 pub mod memory;
-pub mod observed;
 #[cfg(test)]
 mod model;
+pub mod observed;
 
 pub use filesystem::Access;
 pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
