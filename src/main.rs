@@ -1,3 +1,13 @@
 //! The `registry` binary: reads the command line and runs a command.
 
-fn main() {}
+use std::process::ExitCode;
+
+use mimalloc::MiMalloc;
+
+/// Uploads allocate and free large buffers from many threads, which the system's allocator keeps.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    berth::commands::run(std::env::args_os())
+}

@@ -32,6 +32,6 @@ pub enum PurgeMode {
 
 impl Default for UploadPurging {
     fn default() -> Self {
-        Self { age: Duration::from_secs(168 * 3600), interval: Duration::from_secs(24 * 3600), mode: PurgeMode::Remove }
+        Self { age: Duration::from_hours(168), interval: Duration::from_hours(24), mode: PurgeMode::Remove }
     }
 }

@@ -1,5 +1,9 @@
-//! Frees what nothing references any more.
+//! Frees what nothing needs any more. Uses storage, registry and oci, never routes.
 
 mod config;
+mod error;
+mod purge;
 
 pub use config::*;
+pub use error::Error;
+pub use purge::{PurgeReport, UploadPurger};

@@ -1,11 +1,9 @@
 //! What the rules of push and pull are told: what may be deleted, what a manifest may hold, and the limits.
 
-use std::time::Duration;
-
 use regex::RegexSet;
 
 /// The rules of push and pull that an operator chooses.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Config {
     /// `storage.delete.enabled`.
     pub deletion: Deletion,
@@ -19,8 +17,6 @@ pub struct Config {
     pub limits: Limits,
     /// Key of upload session tokens (`http.secret`); `None` draws one for this process.
     pub secret: Option<Vec<u8>>,
-    /// Age after which an upload session's token is refused (`storage.maintenance.uploadpurging.age`).
-    pub upload_age: Duration,
 }
 
 /// `storage.delete.enabled`.
@@ -129,20 +125,6 @@ impl Default for Limits {
             tags_page: 1000,
             referrers_page: 100,
             concurrent_uploads: 1000,
-        }
-    }
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            deletion: Deletion::default(),
-            access: Access::default(),
-            validation: Validation::default(),
-            repository_classes: Vec::new(),
-            limits: Limits::default(),
-            secret: None,
-            upload_age: Duration::from_secs(168 * 3600),
         }
     }
 }

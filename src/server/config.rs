@@ -2,9 +2,10 @@
 //!
 //! Keys and defaults follow distribution's `http` section; `http.limits` is ours.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use crate::routes::ProxyNetwork;
 
 /// The `http` section as far as sockets and connections are concerned.
 #[derive(Debug, Clone)]
@@ -111,30 +112,7 @@ pub struct Limits {
     /// Time without a single byte moving, in either direction, before a request or response body is given up.
     pub stall_timeout: Duration,
     /// Addresses exempt from `connections_per_address` (proxies in front of us).
-    pub trusted_proxies: Vec<IpNetwork>,
-}
-
-/// An address block, `10.0.0.0/8` or a single address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IpNetwork {
-    /// Any address of the block.
-    pub address: IpAddr,
-    /// Number of leading bits that count.
-    pub prefix: u8,
-}
-
-impl IpNetwork {
-    /// Whether `candidate` lies in this block. An IPv4-mapped IPv6 address counts as the IPv4 address it maps.
-    #[must_use]
-    pub fn contains(&self, candidate: IpAddr) -> bool {
-        let bits = |address: IpAddr| match address.to_canonical() {
-            IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, true),
-            IpAddr::V6(v6) => (v6.to_bits(), false),
-        };
-        let (mine, mine_is_v4) = bits(self.address);
-        let (theirs, theirs_is_v4) = bits(candidate);
-        mine_is_v4 == theirs_is_v4 && (self.prefix == 0 || (mine ^ theirs) >> (128 - u32::from(self.prefix)) == 0)
-    }
+    pub trusted_proxies: Vec<ProxyNetwork>,
 }
 
 impl Default for Limits {
@@ -145,8 +123,8 @@ impl Default for Limits {
             header_bytes: 32 * 1024,
             header_count: 100,
             header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(120),
-            stall_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(2),
+            stall_timeout: Duration::from_mins(1),
             trusted_proxies: Vec::new(),
         }
     }

@@ -9,6 +9,20 @@ pub struct Config {
     pub driver: Driver,
     /// Bytes of manifests kept in memory; 0 keeps none.
     pub manifest_cache_bytes: u64,
+    /// `storage.redirect.disable`, for drivers that could send a client to where the bytes lie.
+    pub redirect: Redirect,
+    /// `storage.tag.concurrencylimit`: tag links read at once when tags of a manifest are sought; 0 means one a core.
+    pub tag_reads: usize,
+}
+
+/// `storage.redirect.disable`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Redirect {
+    /// Blobs are redirected to wherever the driver can name an address.
+    #[default]
+    WherePossible,
+    /// Blobs are always served by the registry.
+    Never,
 }
 
 /// `storage.<driver>`.
@@ -37,6 +51,11 @@ impl Default for Filesystem {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { driver: Driver::Filesystem(Filesystem::default()), manifest_cache_bytes: 16 * 1024 * 1024 }
+        Self {
+            driver: Driver::Filesystem(Filesystem::default()),
+            manifest_cache_bytes: 16 * 1024 * 1024,
+            redirect: Redirect::default(),
+            tag_reads: 0,
+        }
     }
 }

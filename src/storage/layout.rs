@@ -4,6 +4,11 @@
 
 use std::fmt;
 
+use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
+
+/// Everything lies below this prefix, in every driver.
+const ROOT: &str = "docker/registry/v2";
+
 /// A path below the driver's root: components joined by `/`, none of them empty, `.` or `..`, no leading slash.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoragePath(String);
@@ -15,15 +20,9 @@ impl StoragePath {
         &self.0
     }
 
-    /// The path of `name` below this one. Listings give such names; drivers refuse to list any that is not one component.
-    pub(in crate::storage) fn join(&self, name: &str) -> Self {
-        debug_assert!(!name.is_empty() && name != "." && name != ".." && !name.starts_with('/'));
-        Self(format!("{}/{name}", self.0))
-    }
-
     /// For the contract suite and drivers' own tests, which need paths that mean nothing.
     #[cfg(test)]
-    pub(in crate::storage) fn for_test(path: &str) -> Self {
+    pub(crate) fn for_test(path: &str) -> Self {
         Self(path.to_owned())
     }
 }
@@ -31,5 +30,143 @@ impl StoragePath {
 impl fmt::Display for StoragePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// The content named by `digest`: layers, configs and manifests alike.
+pub(super) fn blob_data(digest: &Digest) -> StoragePath {
+    let hex = digest.hex();
+    let shelf = hex.get(..2).unwrap_or_default();
+    StoragePath(format!("{ROOT}/blobs/{}/{shelf}/{hex}/data", digest.algorithm()))
+}
+
+/// Below which every repository lies, or those whose names begin with the components of `parent`.
+pub(super) fn repositories(parent: &str) -> StoragePath {
+    if parent.is_empty() {
+        StoragePath(format!("{ROOT}/repositories"))
+    } else {
+        StoragePath(format!("{ROOT}/repositories/{parent}"))
+    }
+}
+
+/// Paths below one repository.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RepositoryPaths<'a>(pub(super) &'a RepositoryName);
+
+impl RepositoryPaths<'_> {
+    fn below(self, rest: fmt::Arguments<'_>) -> StoragePath {
+        StoragePath(format!("{ROOT}/repositories/{}/{rest}", self.0))
+    }
+
+    /// The repository itself.
+    pub(super) fn directory(self) -> StoragePath {
+        repositories(self.0.as_str())
+    }
+
+    /// Says that the blob belongs to the repository; holds the digest under which the content lies.
+    pub(super) fn layer_link(self, digest: &Digest) -> StoragePath {
+        self.below(format_args!("_layers/{}/{}/link", digest.algorithm(), digest.hex()))
+    }
+
+    /// Says that the manifest belongs to the repository; holds its digest.
+    pub(super) fn revision_link(self, digest: &Digest) -> StoragePath {
+        self.below(format_args!("_manifests/revisions/{}/{}/link", digest.algorithm(), digest.hex()))
+    }
+
+    /// Ours: the media type a manifest was pushed as, where its bytes do not tell.
+    pub(super) fn revision_media_type(self, digest: &Digest) -> StoragePath {
+        self.below(format_args!("_manifests/revisions/{}/{}/media-type", digest.algorithm(), digest.hex()))
+    }
+
+    /// One directory for each manifest of the repository that has a digest of this algorithm.
+    pub(super) fn revisions(self, algorithm: Algorithm) -> StoragePath {
+        self.below(format_args!("_manifests/revisions/{algorithm}"))
+    }
+
+    /// One directory for each tag.
+    pub(super) fn tags(self) -> StoragePath {
+        self.below(format_args!("_manifests/tags"))
+    }
+
+    /// Everything of one tag.
+    pub(super) fn tag(self, tag: &Tag) -> StoragePath {
+        self.below(format_args!("_manifests/tags/{tag}"))
+    }
+
+    /// What a tag points to.
+    pub(super) fn tag_link(self, tag: &Tag) -> StoragePath {
+        self.below(format_args!("_manifests/tags/{tag}/current/link"))
+    }
+
+    /// One link for each manifest that a tag ever pointed to.
+    pub(super) fn tag_index_link(self, tag: &Tag, digest: &Digest) -> StoragePath {
+        self.below(format_args!("_manifests/tags/{tag}/index/{}/{}/link", digest.algorithm(), digest.hex()))
+    }
+
+    /// One directory for each upload session.
+    pub(super) fn uploads(self) -> StoragePath {
+        self.below(format_args!("_uploads"))
+    }
+
+    /// Everything of one upload session, ours or distribution's. `id` is one component of a listing or a UUID.
+    pub(super) fn upload(self, id: &str) -> StoragePath {
+        self.below(format_args!("_uploads/{id}"))
+    }
+
+    /// The bytes of an upload session.
+    pub(super) fn upload_data(self, id: &str) -> StoragePath {
+        self.below(format_args!("_uploads/{id}/data"))
+    }
+
+    /// When distribution began an upload session.
+    pub(super) fn upload_started_at(self, id: &str) -> StoragePath {
+        self.below(format_args!("_uploads/{id}/startedat"))
+    }
+
+    /// Ours: one directory for each referrer of `subject` that has a digest of `algorithm`.
+    pub(super) fn referrers(self, subject: &Digest, algorithm: Algorithm) -> StoragePath {
+        self.below(format_args!("_referrers/{}/{}/{algorithm}", subject.algorithm(), subject.hex()))
+    }
+
+    /// Ours: holds the descriptor of a referrer.
+    pub(super) fn referrer(self, subject: &Digest, referrer: &Digest) -> StoragePath {
+        self.below(format_args!(
+            "_referrers/{}/{}/{}/{}/link",
+            subject.algorithm(),
+            subject.hex(),
+            referrer.algorithm(),
+            referrer.hex()
+        ))
+    }
+
+    /// Ours: the manifests that the referrers index has looked at.
+    pub(super) fn referrers_record(self) -> StoragePath {
+        self.below(format_args!("_referrers/indexed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_distributions() {
+        let name: RepositoryName = "library/busybox".parse().unwrap();
+        let tag: Tag = "1.0".parse().unwrap();
+        let hex = "ab".repeat(32);
+        let digest: Digest = format!("sha256:{hex}").parse().unwrap();
+        let repository = RepositoryPaths(&name);
+        let root = "docker/registry/v2";
+        let base = format!("{root}/repositories/library/busybox");
+        for (path, expected) in [
+            (blob_data(&digest), format!("{root}/blobs/sha256/ab/{hex}/data")),
+            (repository.layer_link(&digest), format!("{base}/_layers/sha256/{hex}/link")),
+            (repository.revision_link(&digest), format!("{base}/_manifests/revisions/sha256/{hex}/link")),
+            (repository.tag_link(&tag), format!("{base}/_manifests/tags/1.0/current/link")),
+            (repository.tag_index_link(&tag, &digest), format!("{base}/_manifests/tags/1.0/index/sha256/{hex}/link")),
+            (repository.upload_data("x"), format!("{base}/_uploads/x/data")),
+        ] {
+            assert_eq!(path.as_str(), expected);
+        }
     }
 }

@@ -26,18 +26,18 @@ mod listing;
 pub mod memory;
 #[cfg(test)]
 mod model;
+pub mod observed;
 
+pub use filesystem::Access;
 pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
 
-/// Opens the driver that `config` names.
+/// Opens the driver that `config` names, fit for `access`.
 ///
 /// # Errors
 /// `Backend` whose message says which place cannot be used and what to do about it.
-pub fn open(config: &Config) -> Result<Arc<dyn Driver>> {
+pub fn open(config: &Config, access: Access) -> Result<Arc<dyn Driver>> {
     match &config.driver {
-        DriverConfig::Filesystem(config) => {
-            Ok(Arc::new(filesystem::Filesystem::open(config, filesystem::Access::ReadWrite)?))
-        }
+        DriverConfig::Filesystem(config) => Ok(Arc::new(filesystem::Filesystem::open(config, access)?)),
         DriverConfig::Memory => Ok(Arc::new(memory::Memory::new())),
     }
 }

@@ -177,7 +177,7 @@ impl Player<'_> {
         assert!(part.entries.iter().all(|entry| everything.entries.contains(entry)));
         let mut names = Vec::new();
         for entry in &everything.entries {
-            let below = at(directory).join(&entry.name);
+            let below = at(&format!("{directory}/{}", entry.name));
             let kind = entry.kind;
             if found(self.driver.stat(&below).await)?.is_some() || self.holds_something(below).await? {
                 names.push(format!("{} {kind:?}", entry.name));
@@ -192,7 +192,9 @@ impl Player<'_> {
             for entry in &self.driver.list(&directory, &ListPage::all()).await?.entries {
                 match entry.kind {
                     super::EntryKind::Object => return Ok(true),
-                    super::EntryKind::Directory => directories.push(directory.join(&entry.name)),
+                    super::EntryKind::Directory => {
+                        directories.push(StoragePath::for_test(&format!("{directory}/{}", entry.name)))
+                    }
                 }
             }
         }

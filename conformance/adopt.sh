@@ -1,0 +1,167 @@
+#!/usr/bin/env bash
+# Proves that Berth and CNCF distribution can take over each other's directory, in both directions and with both of
+# distribution's major versions: what either wrote, the other serves, lists and deletes, and distribution's own
+# garbage-collect keeps everything that is referenced.
+#
+#   conformance/adopt.sh [2|3...]
+#
+# Needs crane, skopeo, oras, regctl, docker-registry (2.8) and distribution 3; conformance/install.sh installs them.
+set -euo pipefail
+# shellcheck source=conformance/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=conformance/checks.sh
+source "$root/conformance/checks.sh"
+
+export HOME=$work/home
+mkdir -p "$HOME"
+
+# serve berth|2|3 DATA: (re)starts that program on the directory; sets $address.
+serving=
+serve() {
+    [ -z "$serving" ] || stop "$serving"
+    case $1 in
+        berth) start_berth "$root/conformance/config-filesystem.yml" "$2" ;;
+        *) start_distribution "$1" "$2" ;;
+    esac
+    serving=$process
+    regctl registry set --tls disabled "$address" > /dev/null 2>&1 || true
+}
+
+# write PREFIX LIST: pushes images, a docker-format one and an index, and appends "REPOSITORY TAG DIGEST" lines.
+write() {
+    local repository=$1/app tag
+    for tag in one two three; do seed "$address/$repository:$tag" 64 || return 1; done
+    crane mutate "$address/$repository:one" --set-platform linux/arm64 -t "$address/$repository:arm" || return 1
+    crane index append -m "$address/$repository:two" -m "$address/$repository:arm" -t "$address/$repository:index" || return 1
+    crane copy "$address/$repository:index" "$address/$1/deep/er/name:index" || return 1
+    skopeo --insecure-policy copy --format v2s2 --src-tls-verify=false --dest-tls-verify=false \
+        "docker://$address/$repository:one" "docker://$address/$1/docker:schema2" || return 1
+    for tag in app:one app:two app:three app:arm app:index deep/er/name:index docker:schema2; do
+        printf '%s %s %s\n' "$1/${tag%:*}" "${tag#*:}" "$(crane digest "$address/$1/$tag")" >> "$2"
+    done
+}
+
+# serves LIST: every image of the list is there by tag and digest, whole, and listed.
+serves() {
+    local repository tag digest catalog
+    catalog=$(crane catalog "$address") || return 1
+    while read -r repository tag digest; do
+        same "$digest" "$(crane digest "$address/$repository:$tag")" || return 1
+        crane validate --remote "$address/$repository@$digest" || return 1
+        grep -qx "$tag" <<< "$(crane ls "$address/$repository")" || { say "$repository does not list $tag"; return 1; }
+        grep -qx "$repository" <<< "$catalog" || { say "the catalog lacks $repository"; return 1; }
+    done < "$1"
+}
+
+# removes REPOSITORY TAG LIST: deletes the manifest under a tag by digest; it is gone at once and leaves the list.
+removes() {
+    local digest
+    digest=$(crane digest "$address/$1:$2") || return 1
+    crane delete "$address/$1@$digest" || return 1
+    refuses crane manifest "$address/$1@$digest" || return 1
+    refuses crane manifest "$address/$1:$2" || return 1
+    output_lacks "$2" crane ls "$address/$1" || return 1
+    grep -v " $digest\$" "$3" > "$work/shorter" || true
+    mv "$work/shorter" "$3"
+    printf '%s %s %s\n' "$1" "$2" "$digest" >> "$3.gone"
+}
+
+# still_gone LIST: nothing that was deleted has come back.
+still_gone() {
+    local repository tag digest
+    while read -r repository tag digest; do
+        refuses crane manifest "$address/$repository@$digest" || return 1
+        refuses crane manifest "$address/$repository:$tag" || return 1
+    done < "$1.gone"
+}
+
+# collects VERSION DATA: distribution's garbage-collect, first as a rehearsal, then for good, with no server running.
+collects() {
+    local program blobs_before blobs_after
+    stop "$serving"
+    serving=
+    program=$(distribution_program "$1")
+    blobs_before=$(find "$2" -path '*/blobs/*' -name data | wc -l)
+    collect() {
+        env OTEL_TRACES_EXPORTER=none REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY="$data" "$program" garbage-collect "$@" \
+            "$root/conformance/config-distribution.yml" > "$work/collect.log" 2>&1 || { tail -n 5 "$work/collect.log"; return 1; }
+    }
+    collect --dry-run || return 1
+    same "$blobs_before" "$(find "$2" -path '*/blobs/*' -name data | wc -l)" || return 1
+    collect || return 1
+    blobs_after=$(find "$2" -path '*/blobs/*' -name data | wc -l)
+    [ "$blobs_after" -lt "$blobs_before" ] || { say "nothing was freed: $blobs_before blobs before and after"; return 1; }
+}
+
+# adds_more LIST: what distribution does not know and Berth writes beside it: a referrer and a sha512 image.
+adds_more() {
+    local image=$address/more/app
+    seed "$image:one" 32 || return 1
+    printf 'note\n' > "$work/note"
+    (cd "$work" && oras attach --plain-http --distribution-spec v1.1-referrers-api --artifact-type application/example.note \
+        "$image:one" note:text/plain) || return 1
+    regctl image mod "$image:one" --digest-algo sha512 --create "$image:sha512" || return 1
+    printf 'more/app one %s\n' "$(crane digest "$image:one")" >> "$1"
+}
+
+refers() {
+    output_contains application/example.note oras discover --plain-http --distribution-spec v1.1-referrers-api "$address/more/app:one"
+}
+
+# both_ways VERSION: distribution's directory under Berth and back again, with collections between.
+both_ways() {
+    local version=$1 name="distribution $1" list=$work/list-$1 data=$work/data-$1
+    title "$name wrote first"
+    : > "$list"; : > "$list.gone"
+    serve "$version" "$data"
+    check "$name writes" write theirs "$list" || return 0
+    check "$name attaches a referrer through its fallback tag" eval 'printf "old\n" > "$work/old" && cd "$work" &&
+        oras attach --plain-http --artifact-type application/example.old "$address/theirs/app:one" old:text/plain'
+    check "$name deletes" removes theirs/app three "$list"
+    serve berth "$data"
+    check "Berth serves and lists it" serves "$list"
+    check "Berth keeps the deleted away" still_gone "$list"
+    check "Berth's referrers know the fallback tag's" output_contains application/example.old \
+        oras discover --plain-http --distribution-spec v1.1-referrers-api "$address/theirs/app:one"
+    check "Berth deletes it" removes theirs/docker schema2 "$list"
+    check "Berth writes beside it" write ours "$list"
+    check "Berth mounts and tags what was there" eval 'crane copy "$address/theirs/app:two" "$address/ours/mounted:two" &&
+        printf "ours/mounted two %s\n" "$(crane digest "$address/ours/mounted:two")" >> "$list"'
+    serve "$version" "$data"
+    check "$name serves and lists what both wrote" serves "$list"
+    check "$name keeps the deleted away" still_gone "$list"
+    check "$name deletes Berth's" removes ours/app three "$list"
+    check "$name collects" collects "$version" "$data"
+    serve "$version" "$data"
+    check "$name serves everything after its collection" serves "$list"
+    serve berth "$data"
+    check "Berth serves everything after that collection" serves "$list"
+    check "Berth writes what was collected again" eval 'seed "$address/ours/app:again" 64 && crane validate --remote "$address/ours/app:again"'
+
+    title "Berth wrote first, for $name"
+    list=$work/fresh-$version data=$work/fresh-data-$version
+    : > "$list"; : > "$list.gone"
+    serve berth "$data"
+    check "Berth writes" write first "$list" || return 0
+    check "Berth writes a referrer and a sha512 image" adds_more "$list"
+    check "Berth deletes" removes first/app three "$list"
+    serve "$version" "$data"
+    check "$name serves and lists it" serves "$list"
+    check "$name keeps the deleted away" still_gone "$list"
+    check "$name deletes it" removes first/docker schema2 "$list"
+    check "$name writes beside it" write second "$list"
+    check "$name deletes its own" removes second/app three "$list"
+    check "$name collects beside Berth's additions" collects "$version" "$data"
+    serve berth "$data"
+    check "Berth serves everything after that collection" serves "$list"
+    check "Berth keeps the deleted away" still_gone "$list"
+    check "Berth still knows its referrer" refers
+}
+
+has crane skopeo oras regctl || { finish; exit; }
+versions=("$@")
+[ "$#" -gt 0 ] || versions=(2 3)
+for version in "${versions[@]}"; do
+    has "$(distribution_program "$version")" && { both_ways "$version" || true; }
+done
+finish

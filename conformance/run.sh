@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Runs the official OCI distribution conformance suite against Berth: once for specification 1.1, once for its main
+# branch ("dev"), and once for dev with sparse manifests.
+#
+#   conformance/run.sh [filesystem|memory]
+#
+# Exit status: 0 when every check passed, 1 when one FAILed, ended in an Error or was Skipped and allowed.txt does not
+# name it, 3 when the suite itself is not installed. Reports are kept in conformance/results/DRIVER/RUN.
+#
+#   BERTH_BIN         the registry under test (default: the release binary, built if need be)
+#   BERTH_ADDRESS     test a registry that already runs there instead, as ip:port
+#   OCI_SUITE         the suite's program (default: what conformance/install.sh installed)
+set -euo pipefail
+# shellcheck source=conformance/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+driver=${1:-filesystem}
+config=$root/conformance/config-$driver.yml
+[ -f "$config" ] || die "there is no driver '$driver': $config does not exist"
+
+suite=${OCI_SUITE:-$cache/bin/conformance}
+if [ ! -x "$suite" ]; then
+    say "NOT RUN: the official suite is not installed at $suite." >&2
+    say "conformance/install.sh installs it where Go's module proxy serves it; otherwise name a build in OCI_SUITE." >&2
+    exit 3
+fi
+
+# Reads the suite's report; prints the outcomes of its leaf tests that are no Pass, one "STATUS<TAB>NAME" a line.
+outcomes() {
+    awk '
+        match($0, /^ *OCI Conformance Test.*: (Pass|Skip|FAIL|Error|Disabled|Unknown)$/) {
+            depth = match($0, /[^ ]/)
+            if (pending != "" && depth <= previous) print pending
+            status = $NF
+            name = $0
+            sub(/^ */, "", name)
+            sub(/: [A-Za-z]+$/, "", name)
+            pending = (status == "Pass" || status == "Disabled") ? "" : status "\t" name
+            previous = depth
+        }
+        END { if (pending != "") print pending }
+    ' "$1"
+}
+
+# not_allowed RUN: keeps those lines of outcomes that allowed.txt does not account for.
+not_allowed() {
+    awk -v run="$1" -F '\t' '
+        NR == FNR {
+            if ($0 !~ /^#/ && split($0, word, " ") > 2 && word[1] == run) {
+                name = $0
+                sub(/^[^ ]+ [^ ]+ /, "", name)
+                allowance[name] = word[2]
+            }
+            next
+        }
+        { if (allowance[$2] > 0) allowance[$2]--; else print }
+    ' "$root/conformance/allowed.txt" -
+}
+
+count() { awk -v word="$2" '$1 ~ "^" word "\\.+:$" { print $2; exit }' "$1"; }
+
+status=0
+table=$(printf '%-12s %-10s %6s %6s %6s %6s %s' driver run pass fail error skip verdict)
+
+# run NAME VERSION SPARSE: a fresh registry, one run of the suite, one line of the table.
+run() {
+    local name=$1 results=$root/conformance/results/$driver/$1 verdict=ok target=${BERTH_ADDRESS:-}
+    rm -rf "$results"
+    mkdir -p "$results"
+    if [ -z "$target" ]; then
+        start_berth "$config" "$([ "$driver" = filesystem ] && printf '%s' "$work/data-$name")"
+        target=$address
+    fi
+    (
+        cd "$work"
+        env -i PATH="$PATH" HOME="$work" OCI_REGISTRY="$target" OCI_TLS=disabled OCI_VERSION="$2" \
+            OCI_REPO1="conformance/${name//+/-}-one" OCI_REPO2="conformance/${name//+/-}-two" \
+            OCI_DATA_SPARSE="$3" OCI_LOG=error OCI_RESULTS_DIR="$results" \
+            "$suite" > "$results/report.txt" 2> "$results/log.txt"
+    ) || true
+    if ! grep -q '^OCI Conformance Result' "$results/report.txt"; then
+        cat "$results/log.txt" >&2
+        die "the suite did not finish its run '$name'"
+    fi
+    outcomes "$results/report.txt" > "$results/outcomes.txt"
+    not_allowed "$name" < "$results/outcomes.txt" > "$results/not-allowed.txt"
+    if [ -s "$results/not-allowed.txt" ]; then
+        verdict=FAILED
+        status=1
+        title "$driver, $name: not allowed"
+        cat "$results/not-allowed.txt"
+    elif [ -s "$results/outcomes.txt" ]; then
+        verdict="ok, $(wc -l < "$results/outcomes.txt") allowed"
+    fi
+    table+=$(printf '\n%-12s %-10s %6s %6s %6s %6s %s' "$driver" "$name" "$(count "$results/report.txt" Pass)" \
+        "$(count "$results/report.txt" FAIL)" "$(count "$results/report.txt" Error)" \
+        "$(count "$results/report.txt" Skip)" "$verdict")
+    if [ -z "${BERTH_ADDRESS:-}" ]; then
+        alive "$process" || die "Berth ended during the run '$name'; its log is $work/berth.log"
+        stop "$process"
+    fi
+}
+
+run 1.1 1.1 false
+run dev dev false
+run dev+sparse dev true
+
+say "$table"
+[ "$status" -eq 0 ] || say "Reports: conformance/results/$driver"
+exit "$status"

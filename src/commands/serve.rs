@@ -1,0 +1,113 @@
+//! `registry serve`: puts the rooms together and lets them work until a signal.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tracing::{info, warn};
+
+use crate::auth::Authenticator;
+use crate::config::{Config, Loaded, Source};
+use crate::gc::UploadPurger;
+use crate::registry::Registry;
+use crate::routes;
+use crate::server::{self, Address, Outcome, Shutdown};
+use crate::storage::driver::{self, Driver, observed::Observed};
+use crate::storage::{DriverConfig, Store};
+use crate::telemetry::{self, AccessLogSink, HealthChecks, Metrics, StorageProbe, Telemetry};
+
+/// Serves the configuration that `config` names.
+pub(super) fn run(config: Option<PathBuf>) -> ExitCode {
+    let loaded = match super::load(config) {
+        Ok(loaded) => loaded,
+        Err(code) => return code,
+    };
+    if let Err(error) = telemetry::init_logging(&loaded.config.telemetry.log) {
+        return super::failed(&error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return super::failed(&format_args!("the system gives no threads to work with: {error}")),
+    };
+    match runtime.block_on(serve(loaded)) {
+        Ok(outcome) => outcome.exit_code(),
+        Err(error) => super::failed(&error),
+    }
+}
+
+/// What keeps the registry from serving, in the words of the room that said so.
+type Refusal = Box<dyn std::error::Error + Send + Sync>;
+
+async fn serve(loaded: Loaded) -> Result<Outcome, Refusal> {
+    let Loaded { config, warnings, origin } = loaded;
+    for warning in &warnings {
+        warn!("{warning}");
+    }
+    warn_of_surprises(&config);
+    let bound = server::bind(config.server.clone()).await?;
+    let driver = driver::open(&config.storage, driver::Access::ReadWrite)?;
+    let metrics = Metrics::new();
+    let driver_name = driver.name();
+    let store = Store::new(observe(driver, &config, &metrics), &config.storage);
+    let telemetry = start_telemetry(&config, metrics, driver_name, store.clone())?;
+    if let Some(purging) = config.gc.upload_purging
+        && config.registry.access == crate::registry::Access::ReadWrite
+    {
+        tokio::spawn(UploadPurger::new(store.clone(), purging).run());
+    }
+    let registry = Arc::new(Registry::new(config.registry, store));
+    let authenticator = Arc::new(Authenticator::new(config.auth));
+    let app = routes::router(config.routes, registry, authenticator, telemetry.health.clone());
+    announce(&origin, bound.address(), &config.storage.driver);
+    let shutdown = Shutdown::on_signals()?;
+    Ok(bound.run(app, telemetry, shutdown).await)
+}
+
+fn start_telemetry(config: &Config, metrics: Metrics, driver: &str, store: Store) -> Result<Telemetry, Refusal> {
+    let probe: StorageProbe = Arc::new(move || {
+        let store = store.clone();
+        Box::pin(async move { store.probe().await.map_err(|error| error.to_string()) })
+    });
+    let health = HealthChecks::new();
+    health.start(&config.telemetry.health, Some((format!("storagedriver_{driver}"), probe)))?;
+    let access_log = AccessLogSink::start(config.telemetry.log.access_log);
+    Ok(Telemetry { metrics, access_log, health })
+}
+
+/// Times the driver's calls when somebody can see the times.
+fn observe(driver: Arc<dyn Driver>, config: &Config, metrics: &Metrics) -> Arc<dyn Driver> {
+    let seen = config.server.debug.as_ref().is_some_and(|debug| debug.prometheus_path.is_some());
+    if !seen {
+        return driver;
+    }
+    let times = metrics.storage(driver.name());
+    Arc::new(Observed::new(driver, Arc::new(move |action, elapsed| times.observe(action, elapsed))))
+}
+
+fn warn_of_surprises(config: &Config) {
+    if config.registry.secret.is_none() {
+        info!("http.secret is not set: uploads in progress do not survive a restart, nor reach another replica");
+    }
+    let public = !config.server.addr.starts_with("127.") && !config.server.addr.starts_with("localhost:");
+    if config.auth == crate::auth::Config::Open && config.server.net == server::Net::Tcp && public {
+        warn!(
+            addr = config.server.addr,
+            "this registry listens beyond this machine and asks nobody who they are: everyone who reaches it may push"
+        );
+    }
+}
+
+/// The first thing a person sees: where it listens, where the content is, and what to do now.
+fn announce(origin: &Source, address: &Address, driver: &DriverConfig) {
+    let place = match driver {
+        DriverConfig::Filesystem(filesystem) => filesystem.root_directory.display().to_string(),
+        DriverConfig::Memory => "memory, until this process ends".to_owned(),
+    };
+    match address {
+        Address::Tcp(address) => info!(
+            "serving on {address} ({origin}), content in {place}; push with: docker tag IMAGE {address}/NAME && docker \
+             push {address}/NAME"
+        ),
+        Address::Unix(path) => info!("serving on {} ({origin}), content in {place}", path.display()),
+    }
+}

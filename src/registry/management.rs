@@ -1,0 +1,60 @@
+//! Delete: distribution-spec, "Content Management". Links go, content stays for collection.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::pull::undamaged;
+use super::{Error, Registry, Result};
+use crate::oci::{Digest, Manifest, Reference, RepositoryName};
+
+/// Tags removed at once with their manifest.
+const PARALLEL_DELETES: usize = 16;
+
+impl Registry {
+    /// Removes a tag, or a manifest with every tag that points to it.
+    ///
+    /// # Errors
+    /// [`Error::ManifestUnknown`], [`Error::DeletionDisabled`], [`Error::ReadOnly`].
+    pub async fn delete_manifest(&self, name: &RepositoryName, reference: &Reference) -> Result<()> {
+        self.deletable()?;
+        let unknown = || Error::ManifestUnknown { name: name.clone(), reference: reference.clone() };
+        match reference {
+            Reference::Tag(tag) => {
+                // A torn link is no manifest to pull, but it is a tag that its owner must be able to remove.
+                let target = self.store.resolve_tag(name, tag).await;
+                if matches!(target, Ok(None)) {
+                    return Err(unknown());
+                }
+                Ok(self.store.delete_tag(name, tag).await?)
+            }
+            Reference::Digest(digest) => {
+                if !self.store.has_manifest(name, digest).await? {
+                    return Err(unknown());
+                }
+                let tags = self.store.tags_of(name, digest).await?;
+                let deletes: Vec<_> = tags.iter().map(|tag| self.store.delete_tag(name, tag)).collect();
+                stream::iter(deletes).buffer_unordered(PARALLEL_DELETES).try_collect::<()>().await?;
+                let subject = self.subject_of(name, digest).await?;
+                Ok(self.store.delete_manifest(name, digest, subject.as_ref()).await?)
+            }
+        }
+    }
+
+    async fn subject_of(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Digest>> {
+        let stored = undamaged(self.store.manifest(name, digest, self.manifest_limit()).await)?;
+        let manifest =
+            stored.and_then(|(bytes, media_type)| Manifest::parse(Some(media_type), bytes, digest.algorithm()).ok());
+        Ok(manifest.and_then(|manifest| manifest.subject().map(|subject| subject.digest)))
+    }
+
+    /// Takes a blob from the repository.
+    ///
+    /// # Errors
+    /// [`Error::BlobUnknown`], [`Error::DeletionDisabled`], [`Error::ReadOnly`].
+    pub async fn delete_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
+        self.deletable()?;
+        if undamaged(self.store.linked_blob(name, digest).await)?.is_none() {
+            return Err(Error::BlobUnknown { name: name.clone(), digest: *digest });
+        }
+        Ok(self.store.unlink_blob(name, digest).await?)
+    }
+}

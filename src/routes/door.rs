@@ -1,0 +1,241 @@
+//! The door: every request passes parse, authorize, one exhaustive match, handler, in this order, and every answer goes out
+//! through here, so that what all answers have is set in one place.
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use futures_util::FutureExt;
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_RANGE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+
+use crate::auth::{Authenticator, Credentials, Grant};
+use crate::registry::{self, Registry, UploadSession};
+use crate::telemetry::HealthChecks;
+
+use super::body::{Drained, RequestBody};
+use super::endpoint::{Effect, Endpoint};
+use super::location::Addresses;
+use super::path::{self, Shape};
+use super::query::Query;
+use super::uploads::Session;
+use super::{Config, Error, answer, blobs, listings, manifests, uploads};
+
+/// The registry's HTTP API as a tower service. Clones share everything and cost one reference count.
+#[derive(Debug, Clone)]
+pub struct Routes {
+    door: Arc<Door>,
+}
+
+#[derive(Debug)]
+struct Door {
+    prefix: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    addresses: Addresses,
+    registry: Arc<Registry>,
+    authenticator: Arc<Authenticator>,
+    health: HealthChecks,
+}
+
+/// What handlers see of a request besides its endpoint.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) parts: &'a Parts,
+    pub(super) registry: &'a Registry,
+    pub(super) addresses: &'a Addresses,
+    pub(super) grant: &'a Grant,
+}
+
+impl Routes {
+    /// The API over `registry`, asking `authenticator` about every request and refusing all while `health` is bad.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        registry: Arc<Registry>,
+        authenticator: Arc<Authenticator>,
+        health: HealthChecks,
+    ) -> Self {
+        let addresses = Addresses::new(&config);
+        let Config { prefix, headers, .. } = config;
+        Self { door: Arc::new(Door { prefix, headers, addresses, registry, authenticator, health }) }
+    }
+}
+
+impl tower::Service<Request<Body>> for Routes {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let door = Arc::clone(&self.door);
+        Box::pin(async move { Ok(door.answer(request).await) })
+    }
+}
+
+impl Door {
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let mut body = RequestBody::new(&parts, body);
+        let mut response = match AssertUnwindSafe(self.route(&parts, &mut body)).catch_unwind().await {
+            Ok(response) => response,
+            Err(panic) => {
+                tracing::error!(method = %parts.method, path = parts.uri.path(), panic = text_of(&*panic), "a handler panicked");
+                answer::failure(&Error::Panic)
+            }
+        };
+        let refused = response.status().is_client_error() || response.status().is_server_error();
+        if refused && body.drain().await == Drained::GivenUp {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if parts.method == Method::HEAD {
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+
+    async fn route(&self, parts: &Parts, body: &mut RequestBody) -> Response<Body> {
+        if let Some(reason) = self.health.unhealthy() {
+            tracing::debug!(%reason, "refused while unhealthy");
+            return answer::failure(&Error::Unhealthy);
+        }
+        let path = parts.uri.path();
+        if path == "/" {
+            return answer::root();
+        }
+        let decoded = path::decode(path.strip_prefix(self.prefix.as_str()).unwrap_or_default());
+        let shape = match decoded.strip_prefix("v2") {
+            // `/v2` is served as `/v2/`: a redirect would cost its clients a round trip to learn nothing.
+            Some("") => Some(Shape::Base),
+            Some(below) => below.strip_prefix('/').and_then(Shape::of),
+            None => None,
+        };
+        let Some(shape) = shape else { return answer::failure(&Error::EndpointUnknown) };
+        let mut response = if parts.method == Method::OPTIONS {
+            answer::options(shape.allow())
+        } else {
+            self.dispatch(parts, shape, body).await
+        };
+        response.extensions_mut().insert(shape.handler());
+        self.add_configured(response.headers_mut());
+        response
+    }
+
+    async fn dispatch(&self, parts: &Parts, shape: Shape<'_>, body: &mut RequestBody) -> Response<Body> {
+        let endpoint = match Endpoint::parse(shape, &parts.method, Query::new(parts.uri.query())) {
+            Ok(endpoint) => endpoint,
+            Err(error) => return answer::failure(&error),
+        };
+        match self.carry_out(parts, &endpoint, body).await {
+            Ok(response) => response,
+            Err(error) => self.refuse(parts, &endpoint, &error),
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        parts: &Parts,
+        endpoint: &Endpoint,
+        body: &mut RequestBody,
+    ) -> Result<Response<Body>, Error> {
+        let grant =
+            &self.authenticator.authorize(credentials(&parts.headers), endpoint.access()).map_err(Error::Refused)?;
+        if endpoint.effect() == Effect::Writes {
+            self.registry.writable().map_err(Error::by_registry)?;
+        }
+        let call = &Call { parts, registry: &self.registry, addresses: &self.addresses, grant };
+        match endpoint {
+            Endpoint::Base => Ok(answer::ping()),
+            Endpoint::Catalog { page } => listings::catalog(call, page).await,
+            Endpoint::Tags { name, page } => listings::tags(call, name, page).await,
+            Endpoint::Referrers { name, subject, artifact_types, page } => {
+                listings::referrers(call, name, subject, artifact_types, page).await
+            }
+            Endpoint::PullManifest { name, reference } => manifests::pull(call, name, reference).await,
+            Endpoint::PushManifest { name, reference, tags } => {
+                manifests::push(call, name, reference, tags, body).await
+            }
+            Endpoint::DeleteManifest { name, reference } => manifests::delete(call, name, reference).await,
+            Endpoint::PullBlob { name, digest } => blobs::pull(call, name, digest).await,
+            Endpoint::DeleteBlob { name, digest } => blobs::delete(call, name, digest).await,
+            Endpoint::BeginUpload { name, algorithm } => uploads::begin(call, name, *algorithm).await,
+            Endpoint::PushBlob { name, digest } => uploads::push(call, name, digest, body).await,
+            Endpoint::MountBlob { name, digest, source } => uploads::mount(call, name, digest, source.as_ref()).await,
+            Endpoint::UploadStatus { name, id, state } => uploads::status(call, name, *id, state.as_deref()).await,
+            Endpoint::AppendUpload { name, id, state } => {
+                uploads::append(call, Session { name, id: *id, state }, body).await
+            }
+            Endpoint::FinishUpload { name, id, state, digest } => {
+                uploads::finish(call, Session { name, id: *id, state }, digest, body).await
+            }
+            Endpoint::CancelUpload { name, id, state } => uploads::cancel(call, Session { name, id: *id, state }).await,
+        }
+    }
+
+    /// The answer to an error, with what the endpoint adds to it; the one place where failures are logged.
+    fn refuse(&self, parts: &Parts, endpoint: &Endpoint, error: &Error) -> Response<Body> {
+        let mut response = answer::failure(error);
+        if response.status().is_server_error() {
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::error!(method = %parts.method, path = parts.uri.path(), %error, cause, "a request failed");
+        }
+        let headers = response.headers_mut();
+        match error {
+            Error::ContentRange { session, .. } => self.locate_session(parts, headers, endpoint, session),
+            Error::Registry(error) => {
+                if let registry::Error::UploadOutOfOrder { session } = &**error {
+                    self.locate_session(parts, headers, endpoint, session);
+                }
+            }
+            Error::RangeUnsatisfiable { size } => answer::set(headers, CONTENT_RANGE, format!("bytes */{size}")),
+            _ => {}
+        }
+        response
+    }
+
+    /// From where a client whose chunk was refused can go on.
+    fn locate_session(&self, parts: &Parts, headers: &mut HeaderMap, endpoint: &Endpoint, session: &UploadSession) {
+        if let Some(name) = endpoint.repository() {
+            self.addresses.locate_upload(parts, headers, name, session);
+        }
+    }
+
+    /// `http.headers`: the first of each name replaces ours, further ones add to it.
+    fn add_configured(&self, headers: &mut HeaderMap) {
+        let mut previous = None;
+        for (name, value) in &self.headers {
+            if previous == Some(name) {
+                headers.append(name, value.clone());
+            } else {
+                headers.insert(name, value.clone());
+            }
+            previous = Some(name);
+        }
+    }
+}
+
+/// What the request shows to prove whose it is. Two `Authorization` headers are two stories, so neither counts.
+fn credentials(headers: &HeaderMap) -> Credentials<'_> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let authorization = match (values.next(), values.next()) {
+        (Some(value), None) => value.to_str().ok(),
+        _ => None,
+    };
+    Credentials { authorization }
+}
+
+/// What a panic said, for the log.
+fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

@@ -1,0 +1,164 @@
+//! The referrers index: for each subject the manifests that name it, as descriptors ready to be listed.
+//!
+//! distribution writes no such index, so a repository is looked through once for manifests that the index has not seen; the
+//! record of what it has seen keeps that from being repeated. Everything here can be rebuilt from the manifests.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use serde::Deserialize;
+
+use super::driver::{ListPage, WriteMode};
+use super::layout::RepositoryPaths;
+use super::manifests::{digest_of, referrer_entry};
+use super::{Error, Result, Store, found};
+use crate::oci::{Algorithm, Descriptor, Digest, Manifest, RepositoryName, Tag};
+
+/// How long a repository counts as indexed before it is listed again, in case another program writes to the same store.
+const TRUSTED_FOR: Duration = Duration::from_mins(5);
+
+/// Repositories remembered as indexed; beyond it all are forgotten, which costs one listing each.
+const MOST_REMEMBERED: usize = 100_000;
+
+/// Manifests read at once while a repository is looked through.
+const PARALLEL_READS: usize = 16;
+
+/// Largest entry or record read, bytes. A descriptor carries its manifest's annotations, so it may be nearly as large.
+const LARGEST_ENTRY: u64 = 64 * 1024 * 1024;
+
+/// Which repositories were looked through, and when.
+#[derive(Debug, Default)]
+pub(super) struct IndexedRepositories(Mutex<HashMap<RepositoryName, Instant>>);
+
+impl IndexedRepositories {
+    fn contains(&self, name: &RepositoryName) -> bool {
+        let indexed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        indexed.get(name).is_some_and(|when| when.elapsed() < TRUSTED_FOR)
+    }
+
+    fn insert(&self, name: &RepositoryName) {
+        let mut indexed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if indexed.len() >= MOST_REMEMBERED {
+            indexed.clear();
+        }
+        indexed.insert(name.clone(), Instant::now());
+    }
+}
+
+/// The children of an index that a client without a referrers API keeps under a fallback tag.
+#[derive(Deserialize)]
+struct FallbackIndex {
+    #[serde(default)]
+    manifests: Vec<Descriptor>,
+}
+
+impl Store {
+    /// The digests of the manifests that name `subject`, in order: those of the index and those under the fallback tag, for
+    /// which the descriptor comes along.
+    pub async fn referrers_of(
+        &self,
+        name: &RepositoryName,
+        subject: &Digest,
+        manifest_limit: u64,
+    ) -> Result<BTreeMap<Digest, Option<Descriptor>>> {
+        self.index_referrers(name, manifest_limit).await?;
+        let mut referrers: BTreeMap<Digest, Option<Descriptor>> = self
+            .fallback_referrers(name, subject, manifest_limit)
+            .await?
+            .into_iter()
+            .map(|descriptor| (descriptor.digest, Some(descriptor)))
+            .collect();
+        for algorithm in Algorithm::ALL {
+            let directory = RepositoryPaths(name).referrers(subject, algorithm);
+            let listing = self.driver.list(&directory, &ListPage::all()).await?;
+            for digest in listing.entries.iter().filter_map(|entry| digest_of(algorithm, &entry.name)) {
+                referrers.insert(digest, None);
+            }
+        }
+        Ok(referrers)
+    }
+
+    /// The descriptor of one referrer of the index; `None` when it or its manifest has gone meanwhile.
+    pub async fn referrer(
+        &self,
+        name: &RepositoryName,
+        subject: &Digest,
+        referrer: &Digest,
+    ) -> Result<Option<Descriptor>> {
+        let path = RepositoryPaths(name).referrer(subject, referrer);
+        let Some(content) = found(self.driver.read(&path, LARGEST_ENTRY).await)? else { return Ok(None) };
+        // A torn entry can be rebuilt from its manifest and must not hide the others.
+        Ok(serde_json::from_slice(&content).ok())
+    }
+
+    async fn fallback_referrers(
+        &self,
+        name: &RepositoryName,
+        subject: &Digest,
+        manifest_limit: u64,
+    ) -> Result<Vec<Descriptor>> {
+        let tag = Tag::referrers_fallback(subject);
+        let Some(digest) = self.resolve_tag(name, &tag).await? else { return Ok(Vec::new()) };
+        let content = self.manifest_content(&digest, manifest_limit).await?;
+        let index = content.and_then(|content| serde_json::from_slice::<FallbackIndex>(&content.bytes).ok());
+        Ok(index.map_or_else(Vec::new, |index| index.manifests))
+    }
+
+    /// Looks through the repository for manifests that the index has not seen.
+    async fn index_referrers(&self, name: &RepositoryName, manifest_limit: u64) -> Result<()> {
+        if self.indexed.contains(name) {
+            return Ok(());
+        }
+        let revisions: BTreeSet<Digest> = self.revisions(name).await?.into_iter().collect();
+        let seen = self.read_record(name).await?;
+        let unseen: Vec<Digest> = revisions.difference(&seen).copied().collect();
+        if !unseen.is_empty() {
+            let reads: Vec<_> = unseen.into_iter().map(|digest| self.entry_for(name, digest, manifest_limit)).collect();
+            let entries: Vec<Option<_>> = stream::iter(reads).buffer_unordered(PARALLEL_READS).try_collect().await?;
+            self.driver.write_many(entries.into_iter().flatten().collect()).await?;
+            self.write_record(name, &revisions).await?;
+        }
+        self.indexed.insert(name);
+        Ok(())
+    }
+
+    async fn entry_for(
+        &self,
+        name: &RepositoryName,
+        digest: Digest,
+        manifest_limit: u64,
+    ) -> Result<Option<(super::StoragePath, Bytes)>> {
+        let (bytes, media_type) = match self.manifest(name, &digest, manifest_limit).await {
+            Ok(Some(found)) => found,
+            // One unreadable manifest must not hide the referrers that the others are; scrubbing names it.
+            Ok(None) | Err(Error::Damaged { .. } | Error::TooLarge { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        // Old manifests may break rules that new ones must follow; they have no subject then either.
+        let Ok(manifest) = Manifest::parse(Some(media_type), bytes, digest.algorithm()) else { return Ok(None) };
+        let Some(subject) = manifest.subject() else { return Ok(None) };
+        referrer_entry(RepositoryPaths(name), &subject.digest, &manifest.referrer()).map(Some)
+    }
+
+    async fn read_record(&self, name: &RepositoryName) -> Result<BTreeSet<Digest>> {
+        let path = RepositoryPaths(name).referrers_record();
+        let content = found(self.driver.read(&path, LARGEST_ENTRY).await)?.unwrap_or_default();
+        Ok(content
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| std::str::from_utf8(line).ok()?.parse().ok())
+            .collect())
+    }
+
+    async fn write_record(&self, name: &RepositoryName, seen: &BTreeSet<Digest>) -> Result<()> {
+        let mut content = String::new();
+        for digest in seen {
+            content.push_str(&digest.to_string());
+            content.push('\n');
+        }
+        let path = RepositoryPaths(name).referrers_record();
+        self.driver.write(&path, Bytes::from(content), WriteMode::Overwrite).await
+    }
+}
