@@ -16,13 +16,8 @@ pub(super) fn read(root: &Section<'_>) -> Config {
     let Some(section) = root.section("auth") else { return Config::Open };
     let ways = section.rest();
     if let [first, second, ..] = ways.as_slice() {
-        let message = format!(
-            "two ways are configured, {} ({}) and {} ({})",
-            first.key(),
-            first.place,
-            second.key(),
-            second.place
-        );
+        let message =
+            format!("two ways are configured, {} ({}) and {} ({})", first.key, first.place, second.key, second.place);
         root.problem("auth", message, "keep one; REGISTRY_AUTH with its name replaces the section");
     } else if let [way] = ways.as_slice() {
         read_way(way);
@@ -31,7 +26,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
 }
 
 fn read_way(way: &Field<'_>) {
-    match way.key() {
+    match way.key {
         "none" => {}
         "htpasswd" => refuse(way, "users from an htpasswd file", WAY_OUT),
         "token" => refuse(way, "tokens from a token server", WAY_OUT),

@@ -79,7 +79,7 @@ fn http_address(field: &Field<'_>) -> Option<String> {
 
 fn header_values(headers: &Section<'_>) -> Vec<(String, String)> {
     let values = |field: Field<'_>| {
-        let name = field.key().to_owned();
+        let name = field.key.to_owned();
         let words = field.words().unwrap_or_default();
         words.into_iter().map(move |word| (name.clone(), word)).collect::<Vec<_>>()
     };

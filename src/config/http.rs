@@ -151,7 +151,7 @@ fn host(field: &Field<'_>) -> Option<String> {
 fn header_values(section: &Section<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers = Vec::new();
     for field in section.rest() {
-        let Ok(name) = field.key().parse::<HeaderName>() else {
+        let Ok(name) = field.key.parse::<HeaderName>() else {
             field.problem("is not a header name", "use letters, digits and dashes");
             continue;
         };

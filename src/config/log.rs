@@ -38,5 +38,5 @@ fn level(field: &Field<'_>) -> Option<Level> {
 
 /// Fields may hold anything; lists and sections are written on one line.
 fn words(fields: &Section<'_>) -> BTreeMap<String, String> {
-    fields.rest().into_iter().map(|field| (field.key().to_owned(), field.node.to_string())).collect()
+    fields.rest().into_iter().map(|field| (field.key.to_owned(), field.node.to_string())).collect()
 }

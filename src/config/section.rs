@@ -66,6 +66,8 @@ pub(super) struct Field<'a> {
     pub(super) node: &'a Node,
     /// The key's place, or the item's in a list.
     pub(super) place: &'a Place,
+    /// The key alone; empty for the item of a list.
+    pub(super) key: &'a str,
     /// The key with dots from the root.
     pub(super) path: String,
     report: &'a Report,
@@ -168,7 +170,7 @@ impl<'a> Section<'a> {
         if let Some(meant) = nearest(key, asked.iter().copied()) {
             return format!("did you mean {}?", self.path_of(meant));
         }
-        // Somewhere in the same top section it was meant surely; from the top level, at the least depth.
+        // A key of another part of the same top section was meant; from the top level, the one at the least depth.
         let top = self.path.split('.').next().filter(|top| !top.is_empty());
         let mut elsewhere = shape::paths_ending_in(key);
         elsewhere.retain(|path| top.is_none_or(|top| path.split('.').next() == Some(top)));
@@ -191,16 +193,17 @@ impl<'a> Section<'a> {
     }
 
     fn field_of(&self, entry: &'a Entry) -> Field<'a> {
-        Field { node: &entry.node, place: &entry.place, path: self.path_of(&entry.key), report: self.report }
+        Field {
+            node: &entry.node,
+            place: &entry.place,
+            key: &entry.key,
+            path: self.path_of(&entry.key),
+            report: self.report,
+        }
     }
 }
 
 impl<'a> Field<'a> {
-    /// The last word of the path: the key itself.
-    pub(super) fn key(&self) -> &str {
-        self.path.rsplit('.').next().unwrap_or(&self.path)
-    }
-
     /// Reports that this value is wrong.
     pub(super) fn problem(&self, message: impl Display, hint: impl Display) {
         self.report.problem(Problem {
@@ -253,6 +256,7 @@ impl<'a> Field<'a> {
         let item = |(index, node): (usize, &'a Node)| Field {
             node,
             place: &node.place,
+            key: "",
             path: format!("{}[{index}]", self.path),
             report: self.report,
         };

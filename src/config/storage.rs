@@ -73,11 +73,11 @@ fn driver(storage: &Field<'_>, section: &Section<'_>) -> Option<DriverConfig> {
         }
         [driver] => read_driver(driver),
         [first, second, ..] => {
-            let (one, other) = (first.key(), second.key());
+            let (one, other) = (first.key, second.key);
             let message = format!("two drivers are configured, {one} ({}) and {other} ({})", first.place, second.place);
             let from_variable = drivers.iter().find(|driver| matches!(driver.place, Place::Environment(_)));
             let hint = match from_variable {
-                Some(driver) => format!("set REGISTRY_STORAGE={} to replace the section of the file", driver.key()),
+                Some(driver) => format!("set REGISTRY_STORAGE={} to replace the section of the file", driver.key),
                 None => "keep one of them".to_owned(),
             };
             storage.problem(message, hint);
@@ -87,7 +87,7 @@ fn driver(storage: &Field<'_>, section: &Section<'_>) -> Option<DriverConfig> {
 }
 
 fn unknown_driver(driver: &Field<'_>) {
-    let hint = match nearest(driver.key(), KNOWN) {
+    let hint = match nearest(driver.key, KNOWN) {
         Some(meant) => format!("did you mean storage.{meant}?"),
         None => "known are filesystem and inmemory".to_owned(),
     };
@@ -96,7 +96,7 @@ fn unknown_driver(driver: &Field<'_>) {
 
 fn read_driver(driver: &Field<'_>) -> Option<DriverConfig> {
     let way_out = "use filesystem, or leave this registry with distribution until a release has it";
-    match driver.key() {
+    match driver.key {
         "filesystem" => return driver.section().map(|section| DriverConfig::Filesystem(filesystem(section))),
         "inmemory" => {
             driver.section()?.finish();

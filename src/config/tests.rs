@@ -218,6 +218,12 @@ fn a_file_that_is_missing_is_named() {
 }
 
 #[test]
+fn a_log_field_may_have_a_dot_in_its_name() {
+    let config = good(&minimal("log: {fields: {service.name: registry}}"), &[]);
+    assert_eq!(config.telemetry.log.fields["service.name"], "registry");
+}
+
+#[test]
 fn a_header_by_a_variable_is_a_list() {
     let config = good(&minimal(""), &[("REGISTRY_HTTP_HEADERS_X-FRAME-OPTIONS", "[deny]")]);
     assert_eq!(config.routes.headers[0].0.as_str(), "x-frame-options");
