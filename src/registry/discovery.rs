@@ -1,9 +1,9 @@
 //! Discovery: distribution-spec, "Content Discovery", and distribution's catalog.
 
-use super::{Error, Page, PageRequest, Registry, Result};
+use super::{Access, Error, Page, PageRequest, Registry, Result};
 use crate::oci::{Descriptor, Digest, RepositoryName, Tag};
-use crate::storage::Holding;
 use crate::storage::driver::{ListPage, More};
+use crate::storage::{Holding, IndexWrites};
 
 /// Repositories in a page of the catalog when the client does not say how many.
 const CATALOG_DEFAULT: usize = 100;
@@ -64,7 +64,11 @@ impl Registry {
         let limit = page.limit.unwrap_or(most).min(most);
         let mut items = Vec::new();
         let mut last = None;
-        let referrers = self.store.referrers_of(name, subject, self.manifest_limit()).await?;
+        let writes = match self.config.access {
+            Access::ReadWrite => IndexWrites::Allowed,
+            Access::ReadOnly => IndexWrites::Forbidden,
+        };
+        let referrers = self.store.referrers_of(name, subject, self.manifest_limit(), writes).await?;
         for (digest, fallback) in referrers {
             let key = digest.to_string();
             if page.after.as_ref().is_some_and(|after| key <= *after) {

@@ -4,6 +4,7 @@
 
 mod config;
 mod discovery;
+mod ended;
 mod error;
 mod hashing;
 mod management;
@@ -36,6 +37,7 @@ pub struct Registry {
     store: Store,
     sealer: token::Sealer,
     uploads: Arc<Semaphore>,
+    ended: ended::EndedUploads,
 }
 
 impl Registry {
@@ -44,7 +46,7 @@ impl Registry {
     pub fn new(config: Config, store: Store) -> Self {
         let sealer = token::Sealer::new(config.secret.as_deref());
         let uploads = Arc::new(Semaphore::new(config.limits.concurrent_uploads.min(Semaphore::MAX_PERMITS)));
-        Self { config, store, sealer, uploads }
+        Self { config, store, sealer, uploads, ended: ended::EndedUploads::default() }
     }
 
     /// The limits in force.

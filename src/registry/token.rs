@@ -25,7 +25,7 @@ pub(super) struct UploadState {
     pub(super) length: u64,
     /// How far they are hashed, and the hash so far.
     pub(super) hashing: Hashing,
-    /// What the driver needs to go on.
+    /// What the driver needs to go on; empty as long as nothing was laid down.
     pub(super) staged: Vec<u8>,
 }
 

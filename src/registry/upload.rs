@@ -18,14 +18,15 @@ struct OpenUpload {
 impl Registry {
     /// Begins an upload session. `algorithm` is a hint which digest will close it; sha256 is expected without one.
     ///
+    /// Nothing is written: a session is what its state says until the first bytes come.
+    ///
     /// # Errors
-    /// [`Error::ReadOnly`], [`Error::TooManyUploads`].
-    pub async fn start_upload(&self, name: &RepositoryName, algorithm: Option<Algorithm>) -> Result<UploadSession> {
-        let _permit = self.upload_permit()?;
-        let id = UploadId::random();
-        let staged = self.store.begin_upload(name, &id.to_string()).await?;
+    /// [`Error::ReadOnly`].
+    pub fn start_upload(&self, name: &RepositoryName, algorithm: Option<Algorithm>) -> Result<UploadSession> {
+        self.writable()?;
         let hashing = Hashing::new(algorithm.unwrap_or(Algorithm::Sha256));
-        self.lay_down(name, id, OpenUpload { staged, hashing }).await
+        let state = UploadState { length: 0, hashing, staged: Vec::new() };
+        Ok(self.session(name, UploadId::random(), &state))
     }
 
     /// Where the session stands. A state that has been overtaken is good enough to ask.
@@ -33,8 +34,14 @@ impl Registry {
     /// # Errors
     /// [`Error::UploadUnknown`], [`Error::UploadStateInvalid`].
     pub async fn upload_status(&self, name: &RepositoryName, id: UploadId, state: &str) -> Result<UploadSession> {
-        let state = self.sealer.open(name, id, state)?;
-        self.current(name, id, state).await
+        let mut state = self.open_state(name, id, state)?;
+        // The bytes may be more than the state knows of, when an answer was lost; the hash catches up on the next request.
+        match self.stored_length(name, id, &state).await? {
+            Some(length) => state.length = length,
+            None if state.staged.is_empty() => {}
+            None => return Err(Error::UploadUnknown),
+        }
+        Ok(self.session(name, id, &state))
     }
 
     /// Appends `body` to the session. `range` says where it belongs; without one it belongs at the end, and the state must
@@ -52,8 +59,9 @@ impl Registry {
         mut body: Body<'_>,
     ) -> Result<UploadSession> {
         let _permit = self.upload_permit()?;
+        let state = self.open_state(name, id, state)?;
         let upload = self.take_up(name, id, state, range).await?;
-        let upload = self.fill(upload, range, &mut body).await?;
+        let upload = self.noting_end(id, self.fill(upload, range, &mut body).await)?;
         self.lay_down(name, id, upload).await
     }
 
@@ -71,13 +79,18 @@ impl Registry {
         digest: &Digest,
     ) -> Result<()> {
         let _permit = self.upload_permit()?;
-        let mut upload = self.take_up(name, id, state, range).await?;
-        if upload.staged.length() == 0 {
-            // Nothing is hashed yet, so the right algorithm costs nothing.
-            upload.hashing = Hashing::new(digest.algorithm());
-        }
-        let upload = self.fill(upload, range, &mut body).await?;
-        self.publish(name, upload, digest).await
+        let state = self.open_state(name, id, state)?;
+        let begins = range.is_none_or(|range| range.start == 0);
+        let upload = if begins && state.staged.is_empty() && self.stored_length(name, id, &state).await?.is_none() {
+            // All of it comes now and its digest is known, so it can be written where it will stay.
+            self.begin_blob(digest).await?
+        } else {
+            self.take_up(name, id, state, range).await?
+        };
+        let upload = self.noting_end(id, self.fill(upload, range, &mut body).await)?;
+        self.noting_end(id, self.publish(name, upload, digest).await)?;
+        self.ended.insert(id);
+        Ok(())
     }
 
     /// Takes `body` as the blob `digest` of the repository, in one request.
@@ -86,20 +99,9 @@ impl Registry {
     /// [`Error::DigestMismatch`], [`Error::BlobTooLarge`], [`Error::BodyInterrupted`]; none leaves anything behind.
     pub async fn upload_blob(&self, name: &RepositoryName, digest: &Digest, mut body: Body<'_>) -> Result<()> {
         let _permit = self.upload_permit()?;
-        let staged = self.store.begin_upload(name, &UploadId::random().to_string()).await?;
-        let mut upload = OpenUpload { staged, hashing: Hashing::new(digest.algorithm()) };
-        let limit = self.config.limits.blob_bytes;
-        let received = receive(&mut body, &mut upload.staged, &mut upload.hashing, limit).await;
-        let refusal = match received {
-            Ok(received) => match received.interrupted {
-                None => return self.publish(name, upload, digest).await,
-                Some(error) => Error::BodyInterrupted(error.0),
-            },
-            Err(error) => error,
-        };
-        // Nobody knows the session's name, so nobody could go on with it.
-        abort(upload).await;
-        Err(refusal)
+        let upload = self.begin_blob(digest).await?;
+        let upload = self.fill(upload, None, &mut body).await?;
+        self.publish(name, upload, digest).await
     }
 
     /// Ends the session and forgets its bytes.
@@ -108,12 +110,13 @@ impl Registry {
     /// [`Error::UploadUnknown`], [`Error::UploadStateInvalid`].
     pub async fn cancel_upload(&self, name: &RepositoryName, id: UploadId, state: &str) -> Result<()> {
         self.writable()?;
-        let state = self.sealer.open(name, id, state)?;
-        let session = id.to_string();
-        if self.store.upload_length(name, &session, &state.staged).await.map_err(session_error)?.is_none() {
+        let state = self.open_state(name, id, state)?;
+        if self.stored_length(name, id, &state).await?.is_none() && !state.staged.is_empty() {
             return Err(Error::UploadUnknown);
         }
-        Ok(self.store.cancel_upload(name, &session, &state.staged).await?)
+        self.store.cancel_upload(name, &id.to_string(), &state.staged).await?;
+        self.ended.insert(id);
+        Ok(())
     }
 
     fn upload_permit(&self) -> Result<OwnedSemaphorePermit> {
@@ -121,34 +124,65 @@ impl Registry {
         std::sync::Arc::clone(&self.uploads).try_acquire_owned().map_err(|_| Error::TooManyUploads)
     }
 
-    /// The session as its bytes in the store say, with a state that fits them.
-    async fn current(&self, name: &RepositoryName, id: UploadId, mut state: UploadState) -> Result<UploadSession> {
-        let stored = self.store.upload_length(name, &id.to_string(), &state.staged).await.map_err(session_error)?;
-        // The bytes may be more than the state knows of, when an answer was lost; the hash catches up on the next request.
-        state.length = stored.ok_or(Error::UploadUnknown)?;
-        Ok(UploadSession { id, length: state.length, state: self.sealer.seal(name, id, &state) })
+    fn open_state(&self, name: &RepositoryName, id: UploadId, state: &str) -> Result<UploadState> {
+        let state = self.sealer.open(name, id, state)?;
+        if self.ended.contains(id) { Err(Error::UploadUnknown) } else { Ok(state) }
+    }
+
+    /// Remembers that the session ended, if `result` says that it did.
+    fn noting_end<T>(&self, id: UploadId, result: Result<T>) -> Result<T> {
+        if matches!(result, Err(Error::BlobTooLarge { .. } | Error::DigestMismatch { .. })) {
+            self.ended.insert(id);
+        }
+        result
+    }
+
+    fn session(&self, name: &RepositoryName, id: UploadId, state: &UploadState) -> UploadSession {
+        UploadSession { id, length: state.length, state: self.sealer.seal(name, id, state) }
+    }
+
+    /// Bytes of the session in the store; `None` when there is nothing of it.
+    async fn stored_length(&self, name: &RepositoryName, id: UploadId, state: &UploadState) -> Result<Option<u64>> {
+        self.store.upload_length(name, &id.to_string(), &state.staged).await.map_err(session_error)
+    }
+
+    async fn begin_blob(&self, digest: &Digest) -> Result<OpenUpload> {
+        let staged = self.store.begin_blob(digest).await?;
+        Ok(OpenUpload { staged, hashing: Hashing::new(digest.algorithm()) })
     }
 
     async fn take_up(
         &self,
         name: &RepositoryName,
         id: UploadId,
-        state: &str,
+        state: UploadState,
         range: Option<ContentRange>,
     ) -> Result<OpenUpload> {
-        let state = self.sealer.open(name, id, state)?;
-        let staged = self.store.resume_upload(name, &id.to_string(), &state.staged).await.map_err(session_error)?;
+        let staged = self.open_staged(name, id, &state).await?;
         let length = staged.length();
         let wanted = range.map_or(state.length, |range| range.start);
-        if length != wanted || state.length > length {
-            let state = UploadState { length, ..state };
-            let session = UploadSession { id, length, state: self.sealer.seal(name, id, &state) };
-            return Err(Error::UploadOutOfOrder { session: Box::new(session) });
+        if length != wanted {
+            let staged = if length == 0 { Vec::new() } else { staged.suspend().await? };
+            let state = UploadState { length, staged, ..state };
+            return Err(Error::UploadOutOfOrder { session: Box::new(self.session(name, id, &state)) });
         }
         let mut upload = OpenUpload { staged, hashing: state.hashing };
         let algorithm = upload.hashing.hasher.algorithm();
         upload.hashing.catch_up(algorithm, &mut upload.staged).await?;
         Ok(upload)
+    }
+
+    /// The session's bytes, open for more; made when its first bytes are about to come.
+    async fn open_staged(&self, name: &RepositoryName, id: UploadId, state: &UploadState) -> Result<StagedUpload> {
+        let session = id.to_string();
+        if state.staged.is_empty() {
+            match self.store.begin_upload(name, &session).await {
+                // A request with this state was here before, and its answer was lost.
+                Err(storage::Error::AlreadyExists { .. }) => {}
+                other => return other.map_err(session_error),
+            }
+        }
+        self.store.resume_upload(name, &session, &state.staged).await.map_err(session_error)
     }
 
     /// Appends `body` and holds it against `range`.
@@ -169,7 +203,7 @@ impl Registry {
         if let Some(error) = received.interrupted {
             return Err(Error::BodyInterrupted(error.0));
         }
-        match range.and_then(|range| range.length()) {
+        match range.map(|range| range.length().unwrap_or(u64::MAX)) {
             Some(expected) if expected != received.bytes => {
                 Err(Error::ChunkLength { expected, received: received.bytes })
             }
@@ -181,7 +215,7 @@ impl Registry {
         let length = upload.staged.length();
         let staged = upload.staged.suspend().await?;
         let state = UploadState { length, hashing: upload.hashing, staged };
-        Ok(UploadSession { id, length, state: self.sealer.seal(name, id, &state) })
+        Ok(self.session(name, id, &state))
     }
 
     async fn publish(&self, name: &RepositoryName, mut upload: OpenUpload, digest: &Digest) -> Result<()> {

@@ -30,7 +30,7 @@ pub(super) async fn begin(
     name: &RepositoryName,
     algorithm: Option<Algorithm>,
 ) -> Result<Response<Body>, Error> {
-    let session = call.registry.start_upload(name, algorithm).await.map_err(Error::by_registry)?;
+    let session = call.registry.start_upload(name, algorithm).map_err(Error::by_registry)?;
     Ok(standing(call, StatusCode::ACCEPTED, name, &session))
 }
 

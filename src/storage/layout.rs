@@ -20,6 +20,11 @@ impl StoragePath {
         &self.0
     }
 
+    /// A fresh path in the same directory, of a form that listings of ours and of distribution take for no object.
+    pub(in crate::storage) fn temporary_beside(&self) -> Self {
+        Self(format!("{}.{}.tmp", self.0, uuid::Uuid::new_v4()))
+    }
+
     /// For the contract suite and drivers' own tests, which need paths that mean nothing.
     #[cfg(test)]
     pub(crate) fn for_test(path: &str) -> Self {

@@ -24,6 +24,7 @@ pub use config::{Config, Driver as DriverConfig, Filesystem as FilesystemConfig,
 pub use error::{Error, Result, Retry, found};
 pub use layout::StoragePath;
 pub use manifests::{ManifestContent, NewManifest};
+pub use referrers::IndexWrites;
 pub use repositories::{Holding, RepositoryPage};
 pub use uploads::{StagedUpload, UploadEntry};
 

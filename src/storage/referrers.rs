@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
+use tracing::warn;
 
 use super::driver::{ListPage, WriteMode};
 use super::layout::RepositoryPaths;
@@ -28,6 +29,15 @@ const PARALLEL_READS: usize = 16;
 
 /// Largest entry or record read, bytes. A descriptor carries its manifest's annotations, so it may be nearly as large.
 const LARGEST_ENTRY: u64 = 64 * 1024 * 1024;
+
+/// Whether answering a question may add to the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IndexWrites {
+    /// What is found is kept.
+    Allowed,
+    /// Nothing may be written: the registry is in read-only mode.
+    Forbidden,
+}
 
 /// Which repositories were looked through, and when.
 #[derive(Debug, Default)]
@@ -63,12 +73,14 @@ impl Store {
         name: &RepositoryName,
         subject: &Digest,
         manifest_limit: u64,
+        writes: IndexWrites,
     ) -> Result<BTreeMap<Digest, Option<Descriptor>>> {
-        self.index_referrers(name, manifest_limit).await?;
+        let found = self.index_referrers(name, manifest_limit, writes).await?;
         let mut referrers: BTreeMap<Digest, Option<Descriptor>> = self
             .fallback_referrers(name, subject, manifest_limit)
             .await?
             .into_iter()
+            .chain(found.into_iter().filter(|(of, _)| of == subject).map(|(_, descriptor)| descriptor))
             .map(|descriptor| (descriptor.digest, Some(descriptor)))
             .collect();
         for algorithm in Algorithm::ALL {
@@ -107,22 +119,47 @@ impl Store {
         Ok(index.map_or_else(Vec::new, |index| index.manifests))
     }
 
-    /// Looks through the repository for manifests that the index has not seen.
-    async fn index_referrers(&self, name: &RepositoryName, manifest_limit: u64) -> Result<()> {
+    /// Looks through the repository for manifests that the index has not seen and gives those that name a subject. They are
+    /// added to the index where that may be written; where it cannot be, the next question looks again.
+    async fn index_referrers(
+        &self,
+        name: &RepositoryName,
+        manifest_limit: u64,
+        writes: IndexWrites,
+    ) -> Result<Vec<(Digest, Descriptor)>> {
         if self.indexed.contains(name) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let revisions: BTreeSet<Digest> = self.revisions(name).await?.into_iter().collect();
         let seen = self.read_record(name).await?;
-        let unseen: Vec<Digest> = revisions.difference(&seen).copied().collect();
-        if !unseen.is_empty() {
-            let reads: Vec<_> = unseen.into_iter().map(|digest| self.entry_for(name, digest, manifest_limit)).collect();
-            let entries: Vec<Option<_>> = stream::iter(reads).buffer_unordered(PARALLEL_READS).try_collect().await?;
-            self.driver.write_many(entries.into_iter().flatten().collect()).await?;
-            self.write_record(name, &revisions).await?;
+        let reads: Vec<_> =
+            revisions.difference(&seen).map(|digest| self.entry_for(name, *digest, manifest_limit)).collect();
+        let complete = reads.is_empty();
+        let found: Vec<Option<_>> = stream::iter(reads).buffer_unordered(PARALLEL_READS).try_collect().await?;
+        let found: Vec<(Digest, Descriptor)> = found.into_iter().flatten().collect();
+        if !complete {
+            if writes == IndexWrites::Forbidden {
+                return Ok(found);
+            }
+            if let Err(error) = self.add_to_index(name, &found, &revisions).await {
+                warn!(repository = name.as_str(), %error, "the referrers index cannot be written; it is made anew each time");
+                return Ok(found);
+            }
         }
         self.indexed.insert(name);
-        Ok(())
+        Ok(found)
+    }
+
+    async fn add_to_index(
+        &self,
+        name: &RepositoryName,
+        found: &[(Digest, Descriptor)],
+        seen: &BTreeSet<Digest>,
+    ) -> Result<()> {
+        let entry =
+            |(subject, referrer): &(Digest, Descriptor)| referrer_entry(RepositoryPaths(name), subject, referrer);
+        self.driver.write_many(found.iter().map(entry).collect::<Result<_>>()?).await?;
+        self.write_record(name, seen).await
     }
 
     async fn entry_for(
@@ -130,7 +167,7 @@ impl Store {
         name: &RepositoryName,
         digest: Digest,
         manifest_limit: u64,
-    ) -> Result<Option<(super::StoragePath, Bytes)>> {
+    ) -> Result<Option<(Digest, Descriptor)>> {
         let (bytes, media_type) = match self.manifest(name, &digest, manifest_limit).await {
             Ok(Some(found)) => found,
             // One unreadable manifest must not hide the referrers that the others are; scrubbing names it.
@@ -139,8 +176,7 @@ impl Store {
         };
         // Old manifests may break rules that new ones must follow; they have no subject then either.
         let Ok(manifest) = Manifest::parse(Some(media_type), bytes, digest.algorithm()) else { return Ok(None) };
-        let Some(subject) = manifest.subject() else { return Ok(None) };
-        referrer_entry(RepositoryPaths(name), &subject.digest, &manifest.referrer()).map(Some)
+        Ok(manifest.subject().map(|subject| (subject.digest, manifest.referrer())))
     }
 
     async fn read_record(&self, name: &RepositoryName) -> Result<BTreeSet<Digest>> {

@@ -26,6 +26,11 @@ impl Store {
         self.driver.stage(&RepositoryPaths(name).upload_data(id)).await
     }
 
+    /// Begins writing the content `digest` in one go: what is not published is forgotten.
+    pub async fn begin_blob(&self, digest: &Digest) -> Result<StagedUpload> {
+        self.driver.create(&blob_data(digest)).await
+    }
+
     /// Takes up the session that `state` was laid down for; see [`super::driver::Driver::resume`].
     pub async fn resume_upload(&self, name: &RepositoryName, id: &str, state: &[u8]) -> Result<StagedUpload> {
         self.driver.resume(&RepositoryPaths(name).upload_data(id), state).await
@@ -36,7 +41,7 @@ impl Store {
         found(self.driver.staged_length(&RepositoryPaths(name).upload_data(id), state).await)
     }
 
-    /// Ends the session with its bytes becoming the content `digest`, durably. The caller has verified that they hash to it.
+    /// Ends the writing with its bytes becoming the content `digest`, durably. The caller has verified that they hash to it.
     ///
     /// What lay there before is replaced: should it have been damaged, it is whole now.
     pub async fn publish_upload(&self, upload: StagedUpload, digest: &Digest) -> Result<()> {

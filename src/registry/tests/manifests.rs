@@ -173,7 +173,7 @@ async fn the_switches_refuse_every_change() {
 
     let read_only = Registry::new(Config { access: crate::registry::Access::ReadOnly, ..config() }, store);
     let (repository, blob) = (name("a"), sha256(b"{}"));
-    assert!(matches!(read_only.start_upload(&repository, None).await, Err(Error::ReadOnly)));
+    assert!(matches!(read_only.start_upload(&repository, None), Err(Error::ReadOnly)));
     assert!(matches!(read_only.upload_blob(&repository, &blob, body(b"{}")).await, Err(Error::ReadOnly)));
     assert!(matches!(read_only.mount(&repository, &blob, None).await, Err(Error::ReadOnly)));
     assert!(matches!(read_only.delete_blob(&repository, &blob).await, Err(Error::ReadOnly)));

@@ -23,7 +23,7 @@ async fn finish(registry: &Registry, session: &UploadSession, digest: &Digest) -
 #[tokio::test]
 async fn any_replica_continues_any_request() {
     let driver = memory();
-    let session = replica(&driver).start_upload(&name("a"), None).await.unwrap();
+    let session = replica(&driver).start_upload(&name("a"), None).unwrap();
     let (head, tail) = CONTENT.split_at(10);
     let session = append(&replica(&driver), &session, head).await.unwrap();
     assert_eq!(session.length, 10);
@@ -35,7 +35,7 @@ async fn any_replica_continues_any_request() {
 #[tokio::test]
 async fn a_digest_named_only_at_the_end_is_honoured() {
     let registry = registry();
-    let session = registry.start_upload(&name("a"), None).await.unwrap();
+    let session = registry.start_upload(&name("a"), None).unwrap();
     let session = append(&registry, &session, CONTENT).await.unwrap();
     let digest = Hasher::digest(Algorithm::Sha512, CONTENT);
     finish(&registry, &session, &digest).await.unwrap();
@@ -45,7 +45,7 @@ async fn a_digest_named_only_at_the_end_is_honoured() {
 #[tokio::test]
 async fn an_overtaken_state_is_told_where_the_session_stands() {
     let registry = registry();
-    let first = registry.start_upload(&name("a"), None).await.unwrap();
+    let first = registry.start_upload(&name("a"), None).unwrap();
     append(&registry, &first, b"0123456789").await.unwrap();
 
     let Err(Error::UploadOutOfOrder { session }) = append(&registry, &first, b"again").await else {
@@ -68,7 +68,7 @@ async fn an_overtaken_state_is_told_where_the_session_stands() {
 #[tokio::test]
 async fn a_chunk_in_the_wrong_place_changes_nothing() {
     let registry = registry();
-    let session = registry.start_upload(&name("a"), None).await.unwrap();
+    let session = registry.start_upload(&name("a"), None).unwrap();
     let misplaced = registry.append(&name("a"), session.id, &session.state, Some(range(5, 9)), body(b"56789")).await;
     assert!(matches!(misplaced, Err(Error::UploadOutOfOrder { session }) if session.length == 0));
     let session = append(&registry, &session, CONTENT).await.unwrap();
@@ -78,7 +78,7 @@ async fn a_chunk_in_the_wrong_place_changes_nothing() {
 #[tokio::test]
 async fn a_broken_body_leaves_what_arrived_to_go_on_from() {
     let registry = registry();
-    let session = registry.start_upload(&name("a"), None).await.unwrap();
+    let session = registry.start_upload(&name("a"), None).unwrap();
     let (head, tail) = CONTENT.split_at(13);
     let broken = registry.append(&name("a"), session.id, &session.state, None, broken_body(head)).await;
     assert!(matches!(broken, Err(Error::BodyInterrupted(_))));
@@ -91,7 +91,7 @@ async fn a_broken_body_leaves_what_arrived_to_go_on_from() {
 #[tokio::test]
 async fn a_wrong_digest_publishes_nothing_and_ends_the_session() {
     let registry = registry();
-    let session = registry.start_upload(&name("a"), None).await.unwrap();
+    let session = registry.start_upload(&name("a"), None).unwrap();
     let session = append(&registry, &session, CONTENT).await.unwrap();
     let wrong = sha256(b"something else");
     assert!(matches!(finish(&registry, &session, &wrong).await, Err(Error::DigestMismatch { .. })));
@@ -105,7 +105,7 @@ async fn a_wrong_digest_publishes_nothing_and_ends_the_session() {
 #[tokio::test]
 async fn a_session_belongs_to_its_repository() {
     let registry = registry();
-    let session = registry.start_upload(&name("a"), None).await.unwrap();
+    let session = registry.start_upload(&name("a"), None).unwrap();
     let stolen = registry.append(&name("b"), session.id, &session.state, None, body(CONTENT)).await;
     assert!(matches!(stolen, Err(Error::UploadStateInvalid(_))));
     let cancelled = registry.cancel_upload(&name("b"), session.id, &session.state).await;
@@ -116,7 +116,7 @@ async fn a_session_belongs_to_its_repository() {
 #[tokio::test]
 async fn a_cancelled_session_is_gone() {
     let registry = registry();
-    let session = registry.start_upload(&name("a"), None).await.unwrap();
+    let session = registry.start_upload(&name("a"), None).unwrap();
     registry.cancel_upload(&name("a"), session.id, &session.state).await.unwrap();
     let again = registry.cancel_upload(&name("a"), session.id, &session.state).await;
     assert!(matches!(again, Err(Error::UploadUnknown)));
@@ -128,7 +128,7 @@ async fn a_blob_beyond_the_limit_leaves_nothing() {
     let mut config = config();
     config.limits.blob_bytes = 20;
     let registry = Registry::new(config, Store::new(memory(), &storage::Config::default()));
-    let session = registry.start_upload(&name("a"), None).await.unwrap();
+    let session = registry.start_upload(&name("a"), None).unwrap();
     assert!(matches!(append(&registry, &session, CONTENT).await, Err(Error::BlobTooLarge { limit: 20 })));
     let gone = registry.upload_status(&name("a"), session.id, &session.state).await;
     assert!(matches!(gone, Err(Error::UploadUnknown)));
@@ -175,7 +175,7 @@ proptest! {
         runtime.block_on(async {
             let driver = memory();
             let mut received = Vec::new();
-            let mut session = replica(&driver).start_upload(&name("a"), None).await.unwrap();
+            let mut session = replica(&driver).start_upload(&name("a"), None).unwrap();
             for step in steps {
                 let registry = replica(&driver);
                 let state = session.state.clone();

@@ -170,6 +170,11 @@ impl Driver for Faulty {
         Ok(self.plan.wrap(staging, inner))
     }
 
+    async fn create(&self, target: &StoragePath) -> Result<Box<dyn StagedWrite>> {
+        let inner = self.plan.call("create", target, self.inner.create(target)).await?;
+        Ok(self.plan.wrap(target, inner))
+    }
+
     async fn resume(&self, staging: &StoragePath, state: &[u8]) -> Result<Box<dyn StagedWrite>> {
         let inner = self.plan.call("resume", staging, self.inner.resume(staging, state)).await?;
         Ok(self.plan.wrap(staging, inner))

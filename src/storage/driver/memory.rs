@@ -181,6 +181,12 @@ impl Driver for Memory {
         Ok(Box::new(Held::take(self, staging, slot)?))
     }
 
+    async fn create(&self, target: &StoragePath) -> Result<Box<dyn StagedWrite>> {
+        let mut held = Held::take(self, target, Arc::default())?;
+        held.place = Place::Nowhere;
+        Ok(Box::new(held))
+    }
+
     async fn resume(&self, staging: &StoragePath, state: &[u8]) -> Result<Box<dyn StagedWrite>> {
         let slot = self.staged(staging, state)?;
         Ok(Box::new(Held::take(self, staging, slot)?))
@@ -204,6 +210,16 @@ struct Held {
     memory: Memory,
     path: StoragePath,
     slot: Arc<Slot>,
+    place: Place,
+}
+
+/// Where the bytes of a staged write are found by others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// At its path, for whoever resumes it.
+    Staging,
+    /// Nowhere before they are published.
+    Nowhere,
 }
 
 impl Held {
@@ -211,12 +227,13 @@ impl Held {
         if slot.held.swap(true, Ordering::AcqRel) {
             return Err(Error::Busy { path: path.to_string() });
         }
-        Ok(Self { memory: memory.clone(), path: path.clone(), slot })
+        Ok(Self { memory: memory.clone(), path: path.clone(), slot, place: Place::Staging })
     }
 
     /// Takes the staged write out of `stored`, if it is still there.
     fn remove(&self, stored: &mut BTreeMap<String, Stored>) -> Result<()> {
         match stored.get(self.path.as_str()).map(|stored| &stored.content) {
+            _ if self.place == Place::Nowhere => Ok(()),
             Some(Kept::Staged(slot)) if Arc::ptr_eq(slot, &self.slot) => {
                 stored.remove(self.path.as_str());
                 Ok(())
@@ -245,7 +262,9 @@ impl StagedWrite for Held {
                 bytes.extend_from_slice(&chunk);
             }
         }
-        if let Some(stored) = self.memory.stored().get_mut(self.path.as_str()) {
+        if self.place == Place::Staging
+            && let Some(stored) = self.memory.stored().get_mut(self.path.as_str())
+        {
             stored.modified = SystemTime::now();
         }
         Ok(())
@@ -258,6 +277,9 @@ impl StagedWrite for Held {
     }
 
     async fn suspend(self: Box<Self>) -> Result<Vec<u8>> {
+        if self.place == Place::Nowhere {
+            return Err(stale(&self.path, "it was not opened to be suspended".to_owned()));
+        }
         let mut state = vec![STATE_VERSION];
         state.extend(self.length().to_be_bytes());
         Ok(state)
@@ -280,6 +302,9 @@ impl StagedWrite for Held {
 
 /// The length that `state` was issued for.
 fn length_of(path: &StoragePath, state: &[u8]) -> Result<u64> {
+    if state.is_empty() {
+        return Ok(0);
+    }
     state
         .split_first()
         .filter(|(version, _)| **version == STATE_VERSION)

@@ -114,7 +114,15 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// `AlreadyExists` when `staging` is in use; `NoSpace`.
     async fn stage(&self, staging: &StoragePath) -> Result<Box<dyn StagedWrite>>;
 
-    /// Takes up a staged write that [`StagedWrite::suspend`] laid down, in this process or another.
+    /// Opens a staged write whose bytes are known to become the object at `target`: a driver can put them where they will
+    /// stay. [`StagedWrite::publish`] must name `target`; it cannot be suspended, and dropping it forgets its bytes.
+    ///
+    /// # Errors
+    /// `NoSpace`.
+    async fn create(&self, target: &StoragePath) -> Result<Box<dyn StagedWrite>>;
+
+    /// Takes up a staged write that [`StagedWrite::suspend`] laid down, in this process or another. An empty `state` is that
+    /// of a client that was never told of one: whatever lies at `staging` is taken up.
     ///
     /// # Errors
     /// `NotFound` when it was published, aborted or purged; `Busy` while another request holds it; `StaleState` when

@@ -89,6 +89,10 @@ impl Driver for Observed {
         self.timed("Writer", self.inner.stage(staging)).await
     }
 
+    async fn create(&self, target: &StoragePath) -> Result<Box<dyn StagedWrite>> {
+        self.timed("Writer", self.inner.create(target)).await
+    }
+
     async fn resume(&self, staging: &StoragePath, state: &[u8]) -> Result<Box<dyn StagedWrite>> {
         self.timed("Writer", self.inner.resume(staging, state)).await
     }

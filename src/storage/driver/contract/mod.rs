@@ -50,6 +50,8 @@ macro_rules! contract_tests {
             dropping_keeps_what_was_suspended,
             a_held_write_is_busy,
             staging_at_a_used_path_is_refused,
+            a_direct_write_is_seen_when_published_and_forgotten_when_dropped,
+            an_empty_state_takes_up_whatever_lies_there,
             foreign_states_are_stale,
             a_state_promising_more_than_is_there_is_refused,
             aborting_leaves_nothing,

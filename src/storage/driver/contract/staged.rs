@@ -121,7 +121,7 @@ pub(in crate::storage) async fn staging_at_a_used_path_is_refused(driver: Arc<dy
 
 pub(in crate::storage) async fn foreign_states_are_stale(driver: Arc<dyn Driver>) {
     let state = staged(&*driver, "first").await.suspend().await.unwrap();
-    for foreign in [&b""[..], b"\0", b"garbage that nobody issued", &[0xff; 64], &state[..state.len() - 1]] {
+    for foreign in [&b"\0"[..], b"garbage that nobody issued", &[0xff; 64], &state[..state.len() - 1]] {
         let error = driver.resume(&staging(), foreign).await.unwrap_err();
         assert!(matches!(error, Error::StaleState { .. }), "{foreign:?}: {error}");
         let error = driver.staged_length(&staging(), foreign).await.unwrap_err();
@@ -172,4 +172,36 @@ pub(in crate::storage) async fn reads_back_what_was_appended(driver: Arc<dyn Dri
     }
     staged.append(vec!["more".into()]).await.unwrap();
     assert_eq!(staged.read_back(500_000..500_004).await.unwrap(), "more");
+}
+
+pub(in crate::storage) async fn a_direct_write_is_seen_when_published_and_forgotten_when_dropped(
+    driver: Arc<dyn Driver>,
+) {
+    let target = at("b/direct/data");
+    let begin = || async {
+        let mut direct = driver.create(&target).await.unwrap();
+        direct.append(vec![Bytes::from("con"), Bytes::from("tent")]).await.unwrap();
+        assert_eq!(direct.length(), 7);
+        direct
+    };
+    drop(begin().await);
+    begin().await.abort().await.unwrap();
+    assert!(matches!(begin().await.suspend().await, Err(Error::StaleState { .. })));
+    assert_eq!(get(&*driver, "b/direct/data").await, None);
+    assert!(driver.list(&at("b/direct"), &ListPage::all()).await.unwrap().entries.is_empty());
+
+    // Two at once: both bring the same object.
+    let (first, second) = (begin().await, begin().await);
+    first.publish(&target).await.unwrap();
+    assert_eq!(get(&*driver, "b/direct/data").await.as_deref(), Some("content"));
+    second.publish(&target).await.unwrap();
+    let names = driver.list(&at("b/direct"), &ListPage::all()).await.unwrap();
+    assert_eq!(names.entries.iter().map(|entry| entry.name.as_str()).collect::<Vec<_>>(), ["data"]);
+}
+
+pub(in crate::storage) async fn an_empty_state_takes_up_whatever_lies_there(driver: Arc<dyn Driver>) {
+    assert!(driver.resume(&staging(), &[]).await.unwrap_err().is_not_found());
+    staged(&*driver, "content").await.suspend().await.unwrap();
+    assert_eq!(driver.staged_length(&staging(), &[]).await.unwrap(), 7);
+    assert_eq!(driver.resume(&staging(), &[]).await.unwrap().length(), 7);
 }

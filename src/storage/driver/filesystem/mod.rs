@@ -157,6 +157,12 @@ impl Driver for Filesystem {
         Ok(Box::new(staged))
     }
 
+    async fn create(&self, target: &StoragePath) -> Result<Box<dyn StagedWrite>> {
+        let path = target.clone();
+        let staged = self.shared.run("create", target, move |shared| shared.create_beside(&path)).await?;
+        Ok(Box::new(staged))
+    }
+
     async fn resume(&self, staging: &StoragePath, state: &[u8]) -> Result<Box<dyn StagedWrite>> {
         let (path, state) = (staging.clone(), state.to_vec());
         let staged = self.shared.run("open", staging, move |shared| shared.resume(&path, &state)).await?;

@@ -34,6 +34,16 @@ pub(super) struct Staged {
     length: u64,
     content: Durability,
     progress: Progress,
+    after_drop: AfterDrop,
+}
+
+/// What becomes of the file of a staged write that is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AfterDrop {
+    /// It stays, for whoever resumes it.
+    Stays,
+    /// It goes: nobody knows its name.
+    Goes,
 }
 
 /// Whether the bytes appended so far would outlive a power cut.
@@ -62,6 +72,19 @@ impl Shared {
         self.held(path, file, 0)
     }
 
+    /// See [`crate::storage::driver::Driver::create`]: a file beside the target, as small objects are written.
+    pub(super) fn create_beside(self: &Arc<Self>, target: &StoragePath) -> Result<Staged> {
+        let path = target.temporary_beside();
+        let name = path.as_str();
+        let file = self
+            .directories
+            .with_parent(&self.disk, name, Keep::Always, || self.disk.create(name))
+            .map_err(|errno| write_failure("create", name, errno))?;
+        let mut staged = self.held(&path, file, 0)?;
+        staged.after_drop = AfterDrop::Goes;
+        Ok(staged)
+    }
+
     /// See [`crate::storage::driver::Driver::resume`].
     pub(super) fn resume(self: &Arc<Self>, path: &StoragePath, state: &[u8]) -> Result<Staged> {
         let suspended = length_of(path, state)?;
@@ -81,7 +104,8 @@ impl Shared {
         // An empty file was never synced.
         let content = if length == suspended && length > 0 { Durability::Synced } else { Durability::Unsynced };
         let (shared, path, file) = (Arc::clone(self), path.clone(), Arc::new(file));
-        Ok(Staged { shared, path, file, length, content, progress: Progress::Known })
+        let after_drop = AfterDrop::Stays;
+        Ok(Staged { shared, path, file, length, content, progress: Progress::Known, after_drop })
     }
 
     /// The length of `file`, which was opened from `path` and must still be what lies there.
@@ -135,7 +159,9 @@ impl Shared {
             .with_parent(&self.disk, to, Keep::Always, || self.disk.rename(from, to, Replace::Allowed))
             .map_err(|errno| write_failure("rename", to, errno))?;
         self.make_names_durable([to])?;
-        self.leave_staging(staging);
+        if parent(from) != parent(to) {
+            self.leave_staging(staging);
+        }
         Ok(())
     }
 }
@@ -196,6 +222,9 @@ impl StagedWrite for Staged {
     }
 
     async fn suspend(self: Box<Self>) -> Result<Vec<u8>> {
+        if self.after_drop == AfterDrop::Goes {
+            return Err(stale(&self.path, "it was not opened to be suspended".to_owned()));
+        }
         self.length_is_known()?;
         // Of an empty file nothing can be lost that its state promises.
         if self.content == Durability::Unsynced && self.length > 0 {
@@ -210,10 +239,12 @@ impl StagedWrite for Staged {
         Ok(state(self.length))
     }
 
-    async fn publish(self: Box<Self>, path: &StoragePath) -> Result<()> {
+    async fn publish(mut self: Box<Self>, path: &StoragePath) -> Result<()> {
         self.length_is_known()?;
         let (content, path) = (self.content, path.clone());
-        self.run("publish", move |shared, staging, file| shared.publish(staging, file, content, &path)).await
+        self.run("publish", move |shared, staging, file| shared.publish(staging, file, content, &path)).await?;
+        self.after_drop = AfterDrop::Stays;
+        Ok(())
     }
 
     async fn abort(self: Box<Self>) -> Result<()> {
@@ -226,6 +257,15 @@ impl StagedWrite for Staged {
     }
 }
 
+impl Drop for Staged {
+    /// One system call on a name that is in memory; work that still runs on the file ends on a file without a name.
+    fn drop(&mut self) {
+        if self.after_drop == AfterDrop::Goes {
+            let _ = self.shared.discard_staged(&self.path);
+        }
+    }
+}
+
 /// The state of a staged write of which `length` bytes are durable.
 fn state(length: u64) -> Vec<u8> {
     let mut state = vec![STATE_VERSION];
@@ -235,6 +275,9 @@ fn state(length: u64) -> Vec<u8> {
 
 /// The length that `state` was issued for.
 fn length_of(path: &StoragePath, state: &[u8]) -> Result<u64> {
+    if state.is_empty() {
+        return Ok(0);
+    }
     state
         .split_first()
         .filter(|(version, _)| **version == STATE_VERSION)

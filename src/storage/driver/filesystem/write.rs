@@ -20,18 +20,17 @@ const TEMPORARY: &str = ".tmp";
 impl Shared {
     /// Writes `content` to `path` as [`crate::storage::driver::Driver::write`] promises.
     pub(super) fn write(&self, path: &StoragePath, content: Bytes, mode: WriteMode) -> Result<()> {
-        let path = path.as_str();
         let replace = match mode {
             WriteMode::Overwrite => Replace::Allowed,
             // Most losers are told before they have written anything; the rename decides among the others.
-            WriteMode::CreateOnly if self.disk.stat(path).is_ok() => {
-                return Err(Error::AlreadyExists { path: path.to_owned() });
+            WriteMode::CreateOnly if self.disk.stat(path.as_str()).is_ok() => {
+                return Err(Error::AlreadyExists { path: path.to_string() });
             }
             WriteMode::CreateOnly => Replace::Refused,
         };
         let temporary = self.write_temporary(path, content)?;
         self.put_in_place(&temporary, path, replace)?;
-        self.make_names_durable([path])
+        self.make_names_durable([path.as_str()])
     }
 
     /// Writes all `objects` as [`crate::storage::driver::Driver::write_many`] promises. Directories that several of them
@@ -39,11 +38,11 @@ impl Shared {
     pub(super) fn write_many(&self, objects: Vec<(StoragePath, Bytes)>) -> Result<()> {
         let mut written = Vec::with_capacity(objects.len());
         for (path, content) in objects {
-            match self.write_temporary(path.as_str(), content) {
+            match self.write_temporary(&path, content) {
                 Ok(temporary) => written.push((temporary, path)),
                 Err(error) => {
                     for (temporary, _) in &written {
-                        let _ = self.disk.unlink(temporary);
+                        let _ = self.disk.unlink(temporary.as_str());
                     }
                     return Err(error);
                 }
@@ -52,9 +51,9 @@ impl Shared {
         let mut result = Ok(());
         for (temporary, path) in &written {
             if result.is_ok() {
-                result = self.put_in_place(temporary, path.as_str(), Replace::Allowed);
+                result = self.put_in_place(temporary, path, Replace::Allowed);
             } else {
-                let _ = self.disk.unlink(temporary);
+                let _ = self.disk.unlink(temporary.as_str());
             }
         }
         result?;
@@ -62,25 +61,27 @@ impl Shared {
     }
 
     /// Writes `content` durably to a new file beside `path` and gives that file's path. Leaves none behind after an error.
-    fn write_temporary(&self, path: &str, content: Bytes) -> Result<String> {
-        let temporary = format!("{path}.{}{TEMPORARY}", Uuid::new_v4());
+    fn write_temporary(&self, path: &StoragePath, content: Bytes) -> Result<StoragePath> {
+        let (place, path) = (path.temporary_beside(), path.as_str());
+        let temporary = place.as_str();
         let file = self
             .directories
-            .with_parent(&self.disk, path, Keep::Always, || self.disk.create(&temporary))
+            .with_parent(&self.disk, path, Keep::Always, || self.disk.create(temporary))
             .map_err(|errno| write_failure("create", path, errno))?;
         let written = self
             .disk
-            .write(&temporary, &file, 0, &[content])
-            .and_then(|()| self.disk.sync_file(&temporary, &file))
+            .write(temporary, &file, 0, &[content])
+            .and_then(|()| self.disk.sync_file(temporary, &file))
             .map_err(|errno| write_failure("write", path, errno));
         if written.is_err() {
-            let _ = self.disk.unlink(&temporary);
+            let _ = self.disk.unlink(temporary);
         }
-        written.map(|()| temporary)
+        written.map(|()| place)
     }
 
     /// Moves the file `temporary` to `path`; removes it when that fails.
-    fn put_in_place(&self, temporary: &str, path: &str, replace: Replace) -> Result<()> {
+    fn put_in_place(&self, temporary: &StoragePath, path: &StoragePath, replace: Replace) -> Result<()> {
+        let (temporary, path) = (temporary.as_str(), path.as_str());
         let moved = self.disk.rename(temporary, path, replace).map_err(|errno| write_failure("rename", path, errno));
         if moved.is_err() {
             let _ = self.disk.unlink(temporary);
