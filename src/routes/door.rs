@@ -168,7 +168,7 @@ impl Door {
             Endpoint::BeginUpload { name, algorithm } => uploads::begin(call, name, *algorithm).await,
             Endpoint::PushBlob { name, digest } => uploads::push(call, name, digest, body).await,
             Endpoint::MountBlob { name, digest, source } => uploads::mount(call, name, digest, source.as_ref()).await,
-            Endpoint::UploadStatus { name, id, state } => uploads::status(call, name, *id, state.as_deref()).await,
+            Endpoint::UploadStatus { name, id, state } => uploads::status(call, Session { name, id: *id, state }).await,
             Endpoint::AppendUpload { name, id, state } => {
                 uploads::append(call, Session { name, id: *id, state }, body).await
             }

@@ -111,8 +111,8 @@ pub enum Endpoint {
         name: RepositoryName,
         /// Which session.
         id: UploadId,
-        /// The session's state as last given, when sent along.
-        state: Option<String>,
+        /// The session's state as last given.
+        state: String,
     },
     /// `PATCH /v2/<name>/blobs/uploads/<id>` (end-5).
     AppendUpload {
@@ -215,11 +215,10 @@ impl Endpoint {
         }
         let name = repository(name)?;
         let id = id.parse().map_err(|_| Error::UploadId)?;
-        let state = query.value("_state").map(std::borrow::Cow::into_owned);
+        let state = query.value("_state").map(std::borrow::Cow::into_owned).ok_or(Error::StateMissing)?;
         if *method == Method::GET || *method == Method::HEAD {
             return Ok(Self::UploadStatus { name, id, state });
         }
-        let state = state.ok_or(Error::StateMissing)?;
         match *method {
             Method::PATCH => Ok(Self::AppendUpload { name, id, state }),
             Method::PUT => {
