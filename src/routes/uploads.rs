@@ -125,14 +125,13 @@ async fn content_range(
             return Err(Error::ContentRange { error, session: Box::new(session) });
         }
     };
-    // A range as long as all offsets there are has a length that fits no number; no body is that long.
-    let expected = range.length().unwrap_or(u64::MAX);
-    match length {
-        Some(received) if expected != received => {
-            Err(Error::by_registry(registry::Error::ChunkLength { expected, received }))
-        }
-        _ => Ok(Some(range)),
+    // A range over all offsets there are has a length that fits no number, and no body has it.
+    let fits = range.length().is_some_and(|expected| length.is_none_or(|received| received == expected));
+    if fits {
+        return Ok(Some(range));
     }
+    let expected = range.length().unwrap_or(u64::MAX);
+    Err(Error::by_registry(registry::Error::ChunkLength { expected, received: length.unwrap_or_default() }))
 }
 
 fn parse_content_range(headers: &HeaderMap) -> Result<Option<ContentRange>, oci::Error> {

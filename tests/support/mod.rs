@@ -193,13 +193,14 @@ impl Berth {
         Image { digest, manifest, config, layer: layer_digest }
     }
 
-    /// Names of all files below the store's root, without upload sessions; none for a store without files.
+    /// Names of all files below the store's root, without upload sessions and without the record of what the referrers
+    /// index has seen, which reading may write; none for a store without files.
     pub fn files(&self) -> Vec<String> {
         let mut found = Vec::new();
         if let Some(directory) = &self.directory {
             collect_files(directory.path(), &mut found);
         }
-        found.retain(|file| !file.contains("/_uploads/"));
+        found.retain(|file| !file.contains("/_uploads/") && !file.ends_with("/_referrers/indexed"));
         found.sort();
         found
     }
