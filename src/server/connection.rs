@@ -88,26 +88,22 @@ impl Protocol {
     {
         let exchange =
             |framing, transfer| Exchange { app, telemetry, peer, watch: Arc::new(Watch::new(framing)), transfer };
-        match &self.tls {
-            Some(acceptor) => {
-                let Some(tls) = self.handshake(acceptor, stream, peer).await else { return };
-                // Client certificates are in `tls.get_ref().1` when a room wants to know them.
-                let framing = match tls.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => Framing::Http2,
-                    _ => Framing::Http1,
-                };
-                self.http(tls, exchange(framing, Transfer::Memory), shutdown).await;
-            }
-            None => {
-                let Some((stream, framing, read)) = self.sniff(stream).await else { return };
-                let socket = Socket::new(stream, read);
-                let transfer = match framing {
-                    Framing::Http1 => Transfer::Stretches(socket.offers()),
-                    Framing::Http2 => Transfer::Memory,
-                };
-                self.http(socket, exchange(framing, transfer), shutdown).await;
-            }
+        if let Some(acceptor) = &self.tls {
+            let Some(tls) = self.handshake(acceptor, stream, peer).await else { return };
+            // Client certificates are in `tls.get_ref().1` when a room wants to know them.
+            let framing = match tls.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Framing::Http2,
+                _ => Framing::Http1,
+            };
+            return self.http(tls, exchange(framing, Transfer::Memory), shutdown).await;
         }
+        let Some((stream, framing, read)) = self.sniff(stream).await else { return };
+        let socket = Socket::new(stream, read);
+        let transfer = match framing {
+            Framing::Http1 => Transfer::Stretches(socket.offers()),
+            Framing::Http2 => Transfer::Memory,
+        };
+        self.http(socket, exchange(framing, transfer), shutdown).await;
     }
 
     async fn handshake(
@@ -160,11 +156,11 @@ impl Protocol {
         let ended = match watch.framing() {
             Framing::Http1 => {
                 let connection = self.http1.serve_connection(io, exchange);
-                drive(connection, |connection| connection.graceful_shutdown(), shutdown).await
+                drive(connection, http1::Connection::graceful_shutdown, shutdown).await
             }
             Framing::Http2 => {
                 let connection = self.http2.serve_connection(io, exchange);
-                drive(connection, |connection| connection.graceful_shutdown(), shutdown).await
+                drive(connection, http2::Connection::graceful_shutdown, shutdown).await
             }
         };
         if let Some(Err(error)) = ended {

@@ -82,7 +82,8 @@ impl<T> Guarded<T> {
 
     /// Called when an operation waits: an error when it has waited too long, else a wake-up no later than that.
     fn wait(&mut self, cx: &mut Context<'_>, now: Instant) -> io::Result<()> {
-        let Some(due) = self.due() else { return Ok(()) };
+        // A wait without a limit may become an idle one without another read, so it is looked at again by then.
+        let due = self.due().unwrap_or(now + self.waits.idle);
         if due <= now {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "the peer was given up after waiting too long"));
         }
@@ -189,7 +190,7 @@ mod tests {
     use super::*;
 
     const SHORT: Duration = Duration::from_millis(40);
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     fn guarded(waits: Waits) -> (Guarded<tokio::io::DuplexStream>, tokio::io::DuplexStream, Arc<Watch>) {
         let (near, far) = tokio::io::duplex(16);

@@ -143,7 +143,7 @@ fn certified_key(tls: &Tls, provider: &CryptoProvider) -> Result<CertifiedKey, S
 pub(super) fn certificates(key: &'static str, path: &Path) -> Result<Vec<CertificateDer<'static>>, ServerError> {
     let failed = |reason: String| ServerError::TlsFile { key, path: path.to_owned(), reason };
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path)
-        .and_then(|certificates| certificates.collect())
+        .and_then(Iterator::collect)
         .map_err(|error| failed(format!("{error}; PEM certificates are wanted")));
     match found? {
         none if none.is_empty() => Err(failed("holds no certificate; PEM certificates are wanted".to_owned())),

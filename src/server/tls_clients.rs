@@ -24,8 +24,8 @@ pub(super) fn client_verifier(
     }
     let roots = Arc::new(roots(tls)?);
     let demand = match tls.client_auth {
-        ClientAuth::Request => return Ok(Some(AnyCertificate::new(&roots, provider, Demand::Optional))),
-        ClientAuth::RequireAny => return Ok(Some(AnyCertificate::new(&roots, provider, Demand::Required))),
+        ClientAuth::Request => return Ok(Some(Arc::new(AnyCertificate::new(&roots, provider, Demand::Optional)))),
+        ClientAuth::RequireAny => return Ok(Some(Arc::new(AnyCertificate::new(&roots, provider, Demand::Required)))),
         ClientAuth::VerifyIfGiven => Demand::Optional,
         ClientAuth::RequireAndVerify => Demand::Required,
     };
@@ -68,8 +68,8 @@ struct AnyCertificate {
 }
 
 impl AnyCertificate {
-    fn new(roots: &RootCertStore, provider: &CryptoProvider, demand: Demand) -> Arc<dyn ClientCertVerifier> {
-        Arc::new(Self { demand, hints: roots.subjects(), algorithms: provider.signature_verification_algorithms })
+    fn new(roots: &RootCertStore, provider: &CryptoProvider, demand: Demand) -> Self {
+        Self { demand, hints: roots.subjects(), algorithms: provider.signature_verification_algorithms }
     }
 }
 

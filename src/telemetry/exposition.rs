@@ -12,7 +12,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::Handler;
 use super::histogram::Histogram;
-use super::metrics::{Method, Tables};
+use super::metrics::{HandlerTable, Method, SizeHistogram, Tables};
 use super::process;
 
 /// Writes the counters at each scrape.
@@ -68,7 +68,7 @@ fn histogram<const N: usize, const L: usize>(
 }
 
 impl Exposition {
-    fn handlers(&self) -> impl Iterator<Item = (&'static str, &super::metrics::HandlerTable)> {
+    fn handlers(&self) -> impl Iterator<Item = (&'static str, &HandlerTable)> {
         Handler::ALL.into_iter().map(Handler::label).zip(&self.0.handlers)
     }
 
@@ -99,16 +99,21 @@ impl Exposition {
     }
 
     fn sizes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let name = "registry_http_request_size_bytes";
-        let mut family = descriptor(encoder, name, "Declared size of request bodies", MetricType::Histogram)?;
+        let requests = ("registry_http_request_size_bytes", "Declared size of request bodies");
+        let responses = ("registry_http_response_size_bytes", "Bytes of response bodies");
+        self.size(encoder, requests, |table| &table.request_sizes)?;
+        self.size(encoder, responses, |table| &table.response_sizes)
+    }
+
+    fn size(
+        &self,
+        encoder: &mut DescriptorEncoder<'_>,
+        (name, help): (&str, &str),
+        sizes: impl Fn(&HandlerTable) -> &SizeHistogram,
+    ) -> fmt::Result {
+        let mut family = descriptor(encoder, name, help, MetricType::Histogram)?;
         for (handler, table) in self.handlers() {
-            histogram(&mut family, [("handler", handler)], &table.request_sizes, 1.0)?;
-        }
-        drop(family);
-        let name = "registry_http_response_size_bytes";
-        let mut family = descriptor(encoder, name, "Bytes of response bodies", MetricType::Histogram)?;
-        for (handler, table) in self.handlers() {
-            histogram(&mut family, [("handler", handler)], &table.response_sizes, 1.0)?;
+            histogram(&mut family, [("handler", handler)], sizes(table), 1.0)?;
         }
         Ok(())
     }

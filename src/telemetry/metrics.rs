@@ -47,6 +47,9 @@ const CODES: [u16; 27] = [
 /// Durations in seconds.
 pub(super) type DurationHistogram = Histogram<13>;
 
+/// Sizes in bytes.
+pub(super) type SizeHistogram = Histogram<22>;
+
 /// Method label, in the spelling of distribution's metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -107,8 +110,8 @@ pub(super) struct Finished {
 pub(super) struct HandlerTable {
     pub(super) requests: [[AtomicU64; CODES.len()]; Method::ALL.len()],
     pub(super) durations: [DurationHistogram; Method::ALL.len()],
-    pub(super) request_sizes: Histogram<22>,
-    pub(super) response_sizes: Histogram<22>,
+    pub(super) request_sizes: SizeHistogram,
+    pub(super) response_sizes: SizeHistogram,
 }
 
 impl HandlerTable {

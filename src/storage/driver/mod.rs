@@ -19,9 +19,13 @@ use super::layout::StoragePath;
 
 #[cfg(test)]
 pub(in crate::storage) mod contract;
+#[cfg(test)]
+pub(crate) mod faulty;
 pub mod filesystem;
 mod listing;
 pub mod memory;
+#[cfg(test)]
+mod model;
 pub mod observed;
 
 pub use filesystem::Access;

@@ -2,8 +2,9 @@
 
 use std::ffi::CStr;
 use std::mem::MaybeUninit;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::fs::{AtFlags, FileType, RawDir};
 use rustix::io::Errno;
@@ -24,6 +25,12 @@ const SLACK: usize = 64 * 1024;
 impl Shared {
     /// See [`crate::storage::driver::Driver::list`].
     pub(super) async fn list(self: &Arc<Self>, prefix: &StoragePath, page: &ListPage) -> Result<Listing> {
+        if let Some(Ok(directory)) = self.inline.look(&self.disk, prefix.as_str())
+            && let Ok(stat) = rustix::fs::fstat(directory)
+            && let Some(names) = self.listings.get(&stat)
+        {
+            return Ok(Entries::page_of(names, page));
+        }
         let wanted = prefix.clone();
         let page = page.clone();
         self.run("list", prefix, move |shared| shared.list_patiently(&wanted, &page)).await
@@ -36,33 +43,61 @@ impl Shared {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => return Ok(Listing::default()),
             Err(errno) => return Err(failure("list", path, errno)),
         };
-        let names = sorted_names(&directory, page).map_err(|errno| failure("list", path, errno))?;
-        Ok(Entries::page_of(names.into(), page))
+        self.names(&directory, page)
+            .map(|names| Entries::page_of(names, page))
+            .map_err(|errno| failure("list", path, errno))
+    }
+
+    /// The names in `directory` that `page` needs; all of them are remembered if they are few enough.
+    fn names(&self, directory: &OwnedFd, page: &ListPage) -> Result<Arc<[Entry]>, Errno> {
+        let started = Instant::now();
+        let before = rustix::fs::fstat(directory)?;
+        let (names, extent) = sorted_names(directory, page)?;
+        let names = names.into();
+        if extent == Extent::Whole {
+            self.listings.note(started, &before, &rustix::fs::fstat(directory)?, &names);
+        }
+        Ok(names)
     }
 }
 
-/// The names in `directory` in byte order; of a directory with very many at least those that `page` needs.
-fn sorted_names(directory: impl AsFd, page: &ListPage) -> Result<Vec<Entry>, Errno> {
+/// Whether names were left out of a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    Part,
+}
+
+/// The names in `directory` in byte order; of a directory with very many only those that `page` needs.
+fn sorted_names(directory: &OwnedFd, page: &ListPage) -> Result<(Vec<Entry>, Extent), Errno> {
     let mut names: Vec<Entry> = Vec::new();
+    let mut extent = Extent::Whole;
+    // One more than fits on the page tells whether there is another.
     let needed = page.limit.saturating_add(1);
     let most = needed.saturating_add(SLACK);
-    raw_names(&directory, |name, kind| {
-        let Some(entry) = entry(&directory, name, kind) else { return };
+    raw_names(directory, |name, kind| {
+        let Some(entry) = entry(directory, name, kind) else { return };
         if names.len() >= most {
-            if let Some(after) = &page.after {
-                names.retain(|entry| entry.name.as_bytes() > after.as_bytes());
-            }
-            if names.len() > needed {
-                names.select_nth_unstable(needed);
-                names.truncate(needed);
-            }
+            extent = Extent::Part;
+            keep_smallest(&mut names, page.after.as_deref(), needed);
         }
         names.push(entry);
     })?;
     names.sort_unstable();
     // A directory that changes while it is read may give a name twice.
     names.dedup_by(|one, other| one.name == other.name);
-    Ok(names)
+    Ok((names, extent))
+}
+
+/// Drops all of `names` but the `needed` smallest after `after`.
+fn keep_smallest(names: &mut Vec<Entry>, after: Option<&str>, needed: usize) {
+    if let Some(after) = after {
+        names.retain(|entry| entry.name.as_bytes() > after.as_bytes());
+    }
+    if names.len() > needed {
+        names.select_nth_unstable(needed);
+        names.truncate(needed);
+    }
 }
 
 /// What the raw name stands for in a listing; `None` for what is neither an object nor a directory.
@@ -97,4 +132,21 @@ pub(super) fn raw_names(directory: impl AsFd, mut each: impl FnMut(&CStr, FileTy
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Entry, EntryKind, keep_smallest};
+
+    #[test]
+    fn the_smallest_names_after_one_are_kept() {
+        let entry = |number: usize| Entry { name: format!("{:04}", number * 7919 % 10_000), kind: EntryKind::Object };
+        let mut names: Vec<Entry> = (0..1000).map(entry).collect();
+        let mut expected: Vec<String> =
+            names.iter().map(|entry| entry.name.clone()).filter(|name| &**name > "2000").collect();
+        expected.sort();
+        keep_smallest(&mut names, Some("2000"), 11);
+        names.sort();
+        assert!(names.iter().map(|entry| &entry.name).eq(expected.iter().take(11)));
+    }
 }

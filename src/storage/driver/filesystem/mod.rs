@@ -9,6 +9,7 @@ mod disk;
 mod failure;
 mod inline;
 mod list;
+mod listings;
 mod open;
 mod read;
 mod staged;
@@ -28,6 +29,7 @@ pub use open::Access;
 use self::directories::Directories;
 use self::disk::Disk;
 use self::inline::Inline;
+use self::listings::Listings;
 use super::{Driver, ListPage, Listing, Object, PresignMethod, StagedWrite, Stat, WriteMode};
 use crate::storage::config::Filesystem as Config;
 use crate::storage::error::{Error, Result, Retry};
@@ -45,6 +47,7 @@ struct Shared {
     disk: Disk,
     directories: Directories,
     inline: Inline,
+    listings: Listings,
     /// One permit for each thread that may wait for the disk.
     threads: Arc<Semaphore>,
 }
@@ -61,7 +64,13 @@ impl Filesystem {
 
     fn over(disk: Disk, max_threads: usize) -> Self {
         let threads = Arc::new(Semaphore::new(max_threads.clamp(1, Semaphore::MAX_PERMITS)));
-        let shared = Shared { disk, directories: Directories::default(), inline: Inline::default(), threads };
+        let shared = Shared {
+            disk,
+            directories: Directories::default(),
+            inline: Inline::default(),
+            listings: Listings::default(),
+            threads,
+        };
         Self { shared: Arc::new(shared) }
     }
 }
