@@ -36,9 +36,10 @@ struct Row {
     answers: StatusCode,
 }
 
+const READ: &[Method] = &[Method::GET, Method::HEAD];
+
 fn row(endpoint: &Endpoint, content: &Content) -> Row {
     let (image, session) = (&content.image, &content.session);
-    const READ: &[Method] = &[Method::GET, Method::HEAD];
     let row = |methods, target: String, answers| Row { methods, target, body: Vec::new(), answers };
     match endpoint {
         Endpoint::Base => row(READ, "/v2/".into(), StatusCode::OK),

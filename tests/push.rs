@@ -193,7 +193,7 @@ on_every_driver! {
         let location = berth.begin("a").await;
         let (path, state) = location.split_once("?_state=").unwrap();
         let digest = digest(b"content");
-        let encoded: String = state.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = format!("%{}", state.bytes().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join("%"));
         let target = format!("{path}?ns=docker.io&digest={}&_state={encoded}&x", digest.replace(':', "%3A"));
         berth.put(&target, "content").await.is(StatusCode::CREATED);
     }
