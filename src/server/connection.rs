@@ -95,7 +95,7 @@ impl Protocol {
                 Some(b"h2") => Framing::Http2,
                 _ => Framing::Http1,
             };
-            return self.http(tls, exchange(framing, Transfer::Memory), shutdown).await;
+            return Box::pin(self.http(tls, exchange(framing, Transfer::Memory), shutdown)).await;
         }
         let Some((stream, framing, read)) = self.sniff(stream).await else { return };
         let socket = Socket::new(stream, read);
@@ -113,7 +113,7 @@ impl Protocol {
         peer: PeerAddress,
     ) -> Option<tokio_rustls::server::TlsStream<Socket>> {
         let socket = Socket::new(stream, Bytes::new());
-        match tokio::time::timeout(self.header_timeout, acceptor.accept(socket)).await {
+        match tokio::time::timeout(self.header_timeout, Box::pin(acceptor.accept(socket))).await {
             Ok(Ok(tls)) => Some(tls),
             Ok(Err(error)) => {
                 tracing::debug!(?peer, %error, "TLS handshake failed");
@@ -160,7 +160,8 @@ impl Protocol {
             }
             Framing::Http2 => {
                 let connection = self.http2.serve_connection(io, exchange);
-                drive(connection, http2::Connection::graceful_shutdown, shutdown).await
+                // Boxed, so that the many connections that speak HTTP/1 do not hold room for it.
+                Box::pin(drive(connection, http2::Connection::graceful_shutdown, shutdown)).await
             }
         };
         if let Some(Err(error)) = ended {

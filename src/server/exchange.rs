@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use http::{Request, Response};
+use http::header::CONTENT_LENGTH;
+use http::{Method, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -41,6 +42,7 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let record = self.telemetry.begin(&request, self.peer);
+        let is_head = request.method() == Method::HEAD;
         let (mut parts, incoming) = request.into_parts();
         let body = if incoming.is_end_stream() {
             self.watch.request_begins(Phase::Answering);
@@ -53,7 +55,7 @@ where
         // The application must be ready at any time, as axum's router is; limits belong to the connection.
         let future = self.app.clone().call(Request::from_parts(parts, body));
         let open = OpenRequest::new(record, Arc::clone(&self.watch));
-        Answer { future, open: Some(open), transfer: self.transfer.clone() }
+        Answer { future, open: Some(open), transfer: self.transfer.clone(), is_head }
     }
 }
 
@@ -64,7 +66,19 @@ pin_project! {
         future: F,
         open: Option<OpenRequest>,
         transfer: Transfer,
+        is_head: bool,
     }
+}
+
+/// Takes the content out of an answer to HEAD, leaving its length in the head. HTTP/1 would do so by itself; over HTTP/2
+/// the content would be sent.
+fn without_content(response: Response<Body>) -> Response<Body> {
+    let (mut parts, body) = response.into_parts();
+    parts.extensions.remove::<FileBody>();
+    if let Some(length @ 1..) = body.size_hint().exact() {
+        parts.headers.entry(CONTENT_LENGTH).or_insert(length.into());
+    }
+    Response::from_parts(parts, Body::empty())
 }
 
 impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Answer<F> {
@@ -77,6 +91,7 @@ impl<F: Future<Output = Result<Response<Body>, Infallible>>> Future for Answer<F
             // A future is not polled after it was ready; waiting for ever is the harmless answer to one who does.
             return Poll::Pending;
         };
+        let response = if *this.is_head { without_content(response) } else { response };
         let (mut parts, body) = response.into_parts();
         let handler = parts.extensions.get::<Handler>().copied().unwrap_or_default();
         open.record().answered(parts.status, handler);

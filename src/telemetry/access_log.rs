@@ -1,15 +1,15 @@
 //! The access log on stdout, in Apache's combined format.
 //!
-//! A request only puts what it has into a bounded queue; a thread of its own makes lines and writes them in batches. When
-//! stdout is slower than the requests, lines are dropped and counted rather than requests delayed.
+//! A request only puts what it has into a bounded queue; a thread of its own takes what has gathered there a few times a
+//! second, makes lines and writes them. When stdout is slower than the requests, lines are dropped and counted rather than
+//! requests delayed.
 
 use std::fmt::Write as _;
 use std::io::Write;
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::SystemTime;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
 
 use http::header::{AUTHORIZATION, HeaderName, REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
@@ -22,21 +22,41 @@ use super::{AccessLog, PeerAddress};
 /// Lines that may wait to be written.
 const QUEUE: usize = 16 * 1024;
 
-/// Bytes written at once, more or less.
-const BATCH: usize = 64 * 1024;
+/// How long lines gather before they are written, so that waking the writer is paid once for many requests.
+const GATHER: Duration = Duration::from_millis(50);
 
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[day]/[month repr:short]/[year]:[hour]:[minute]:[second] +0000");
 
-/// Where access log lines go: nowhere, or through a bounded queue to stdout. Clones share the queue.
+/// Where access log lines go: nowhere, or through a bounded queue to stdout. Clones share the queue; dropping the last one
+/// waits until what is in it was written.
 #[derive(Debug, Clone)]
 pub struct AccessLogSink {
-    queue: Option<SyncSender<Entry>>,
-    dropped: Arc<AtomicU64>,
+    writer: Option<Arc<Writer>>,
+}
+
+/// The writing thread and its queue.
+#[derive(Debug)]
+struct Writer {
+    queue: Arc<Queue>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    entries: Vec<Entry>,
+    dropped: u64,
+    closed: bool,
 }
 
 impl AccessLogSink {
-    /// A sink for `log.accesslog`. When enabled, starts the thread that writes to stdout; it ends with the last clone.
+    /// A sink for `log.accesslog`. When enabled, starts the thread that writes to stdout.
     #[must_use]
     pub fn start(mode: AccessLog) -> Self {
         match mode {
@@ -48,14 +68,15 @@ impl AccessLogSink {
     /// A sink that writes nothing.
     #[must_use]
     pub fn disabled() -> Self {
-        Self { queue: None, dropped: Arc::default() }
+        Self { writer: None }
     }
 
     fn to(output: impl Write + Send + 'static) -> Self {
-        let (queue, entries) = sync_channel(QUEUE);
+        let queue = Arc::new(Queue::default());
+        let source = Arc::clone(&queue);
         let thread = std::thread::Builder::new().name("access-log".to_owned());
-        match thread.spawn(move || write_all(&entries, output)) {
-            Ok(_) => Self { queue: Some(queue), dropped: Arc::default() },
+        match thread.spawn(move || write_all(&source, output)) {
+            Ok(thread) => Self { writer: Some(Arc::new(Writer { queue, thread: Some(thread) })) },
             Err(error) => {
                 tracing::error!(%error, "no thread for the access log; it is off");
                 Self::disabled()
@@ -66,22 +87,97 @@ impl AccessLogSink {
     /// Lines lost so far because the queue was full.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.load(Relaxed)
+        self.writer.as_ref().map_or(0, |writer| writer.queue.lock().dropped)
     }
 
     pub(super) fn is_enabled(&self) -> bool {
-        self.queue.is_some()
+        self.writer.is_some()
     }
 
     pub(super) fn write(&self, mut entry: Entry, status: Option<StatusCode>, bytes: u64) {
         entry.status = status;
         entry.bytes = bytes;
-        if let Some(queue) = &self.queue
-            && queue.try_send(entry).is_err()
-            && self.dropped.fetch_add(1, Relaxed) == 0
-        {
-            tracing::warn!("stdout is too slow for the access log; lines are being dropped");
+        if let Some(writer) = &self.writer {
+            writer.queue.push(entry);
         }
+    }
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, entry: Entry) {
+        let mut waiting = self.lock();
+        if waiting.entries.len() >= QUEUE {
+            waiting.dropped += 1;
+            if waiting.dropped == 1 {
+                tracing::warn!("stdout is too slow for the access log; lines are being dropped");
+            }
+            return;
+        }
+        waiting.entries.push(entry);
+        let is_first = waiting.entries.len() == 1;
+        drop(waiting);
+        if is_first {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Waits for entries, lets more of them gather, and puts them into `taken`; false when all were taken for good.
+    fn take(&self, taken: &mut Vec<Entry>) -> bool {
+        let empty = |waiting: &mut Waiting| waiting.entries.is_empty() && !waiting.closed;
+        let waiting = self.filled.wait_while(self.lock(), empty).unwrap_or_else(PoisonError::into_inner);
+        let open = |waiting: &mut Waiting| !waiting.closed;
+        let gathered = self.filled.wait_timeout_while(waiting, GATHER, open);
+        let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut waiting.entries, taken);
+        !(waiting.closed && taken.is_empty())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.queue.lock().closed = true;
+        self.queue.filled.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // The writer does not panic, and would take no request with it.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Writes entries until the queue is closed: as many as gathered, in one write.
+fn write_all(queue: &Queue, mut output: impl Write) {
+    let mut entries = Vec::new();
+    let mut lines = String::new();
+    let mut clock = Clock::default();
+    while queue.take(&mut entries) {
+        for entry in entries.drain(..) {
+            entry.format(&mut lines, &mut clock);
+        }
+        // A closed stdout is no reason to stop serving, and there is nowhere better to say so.
+        let _ = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
+        lines.clear();
+    }
+}
+
+/// The last second that was written out, because most lines share theirs with the one before.
+#[derive(Debug, Default)]
+struct Clock {
+    second: Option<i64>,
+    text: String,
+}
+
+impl Clock {
+    fn text(&mut self, time: SystemTime) -> &str {
+        let time = OffsetDateTime::from(time);
+        if self.second != Some(time.unix_timestamp()) {
+            self.second = Some(time.unix_timestamp());
+            self.text = time.format(TIME).unwrap_or_default();
+        }
+        &self.text
     }
 }
 
@@ -117,7 +213,7 @@ impl Entry {
         }
     }
 
-    fn format(&self, line: &mut String) {
+    fn format(&self, line: &mut String, clock: &mut Clock) {
         match self.peer {
             Some(peer) => _ = write!(line, "{peer} - "),
             None => line.push_str("- - "),
@@ -126,14 +222,20 @@ impl Entry {
             Some(user) => escape(line, user.as_bytes()),
             None => line.push('-'),
         }
-        let time = OffsetDateTime::from(self.time).format(TIME).unwrap_or_default();
-        let _ = write!(line, " [{time}] \"");
+        line.push_str(" [");
+        line.push_str(clock.text(self.time));
+        line.push_str("] \"");
         escape(line, self.method.as_str().as_bytes());
         line.push(' ');
         escape(line, self.uri.path_and_query().map_or("/", |path| path.as_str()).as_bytes());
+        let version = match self.version {
+            Version::HTTP_10 => "HTTP/1.0",
+            Version::HTTP_2 => "HTTP/2.0",
+            _ => "HTTP/1.1",
+        };
         // 499 is what nginx writes for a client that left before its answer.
         let status = self.status.map_or(499, |status| status.as_u16());
-        let _ = write!(line, " {:?}\" {status} {} \"", self.version, self.bytes);
+        let _ = write!(line, " {version}\" {status} {} \"", self.bytes);
         escape(line, self.referer.as_ref().map_or(b"", |value| value.as_bytes()));
         line.push_str("\" \"");
         escape(line, self.user_agent.as_ref().map_or(b"", |value| value.as_bytes()));
@@ -152,37 +254,25 @@ fn user_name(value: &HeaderValue) -> Option<String> {
 
 /// Appends `text` so that it can neither end its quotes nor its line nor reach a terminal as a command.
 fn escape(line: &mut String, text: &[u8]) {
+    let harmless = |byte: &u8| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'\\');
+    if let Ok(text) = std::str::from_utf8(text)
+        && text.as_bytes().iter().all(harmless)
+    {
+        return line.push_str(text);
+    }
     for byte in text {
         match byte {
             b'"' | b'\\' => line.extend(['\\', char::from(*byte)]),
-            0x20..=0x7e => line.push(char::from(*byte)),
+            byte if harmless(byte) => line.push(char::from(*byte)),
             _ => _ = write!(line, "\\x{byte:02x}"),
         }
     }
 }
 
-/// Writes entries until their senders are gone: as many as wait, in one write.
-fn write_all(entries: &Receiver<Entry>, mut output: impl Write) {
-    let mut lines = String::with_capacity(BATCH);
-    while let Ok(entry) = entries.recv() {
-        entry.format(&mut lines);
-        while lines.len() < BATCH
-            && let Ok(entry) = entries.try_recv()
-        {
-            entry.format(&mut lines);
-        }
-        // A closed stdout is no reason to stop serving, and there is nowhere better to say so.
-        let _ = output.write_all(lines.as_bytes()).and_then(|()| output.flush());
-        lines.clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Sender, channel};
-    use std::time::Duration;
-
     use super::*;
+    use std::sync::mpsc::{Sender, channel};
 
     struct Lines(Sender<String>);
 
@@ -221,11 +311,22 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_and_counts() {
-        let (queue, _never_read) = sync_channel(1);
-        let sink = AccessLogSink { queue: Some(queue), dropped: Arc::default() };
-        for _ in 0..3 {
+        let queue = Arc::new(Queue::default());
+        let sink = AccessLogSink { writer: Some(Arc::new(Writer { queue, thread: None })) };
+        for _ in 0..QUEUE + 2 {
             sink.write(Entry::of(&request("x"), PeerAddress(None)), None, 0);
         }
         assert_eq!(sink.dropped(), 2);
+    }
+
+    #[test]
+    fn the_last_lines_are_written_before_the_end() {
+        let (sender, lines) = channel();
+        let sink = AccessLogSink::to(Lines(sender));
+        for _ in 0..3 {
+            sink.write(Entry::of(&request("x"), PeerAddress(None)), None, 0);
+        }
+        drop(sink);
+        assert_eq!(lines.iter().map(|batch| batch.lines().count()).sum::<usize>(), 3);
     }
 }

@@ -8,12 +8,13 @@ use http::{Request, StatusCode, header};
 
 use super::access_log::Entry;
 use super::metrics::{Finished, Method};
-use super::{Handler, PeerAddress, Telemetry};
+use super::{AccessLogSink, Handler, Metrics, PeerAddress, Telemetry};
 
 /// A request under way. Dropping it counts it and writes its access log line, also when its connection broke.
 #[derive(Debug)]
 pub struct RequestRecord {
-    telemetry: Telemetry,
+    metrics: Metrics,
+    access_log: AccessLogSink,
     entry: Option<Box<Entry>>,
     finished: Finished,
     started: Instant,
@@ -27,7 +28,8 @@ impl Telemetry {
         let length =
             request.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         RequestRecord {
-            telemetry: self.clone(),
+            metrics: self.metrics.clone(),
+            access_log: self.access_log.clone(),
             entry: self.access_log.is_enabled().then(|| Box::new(Entry::of(request, peer))),
             finished: Finished {
                 handler: Handler::Other,
@@ -56,9 +58,9 @@ impl RequestRecord {
 
 impl Drop for RequestRecord {
     fn drop(&mut self) {
-        self.telemetry.metrics.finished(&self.finished, self.started.elapsed());
+        self.metrics.finished(&self.finished, self.started.elapsed());
         if let Some(entry) = self.entry.take() {
-            self.telemetry.access_log.write(*entry, self.finished.status, self.finished.response_bytes);
+            self.access_log.write(*entry, self.finished.status, self.finished.response_bytes);
         }
     }
 }

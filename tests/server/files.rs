@@ -1,5 +1,6 @@
 //! Files arrive byte for byte, however they are asked for and however the client behaves.
 
+use std::fmt::Write;
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -45,10 +46,10 @@ fn pipelined_requests_are_answered_in_order() {
     let server = Server::start(config(generous()), &content);
     let mut client = server.connect();
     let ranges = [(0, 10), (5, 0), (1, STRETCH + 5), (100, 65_536), (0, 1), (2, STRETCH)];
-    let requests: String = ranges
-        .iter()
-        .map(|(offset, length)| format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path(*offset, *length)))
-        .collect();
+    let mut requests = String::new();
+    for (offset, length) in ranges {
+        write!(requests, "GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path(offset, length)).expect("a string grows");
+    }
     client.send(&(requests + "GET /ok HTTP/1.1\r\nHost: x\r\n\r\n"));
     for (offset, length) in ranges {
         assert!(client.answer().body == content[offset..offset + length], "{offset} {length}");
@@ -62,6 +63,8 @@ fn head_sends_the_length_and_nothing_else() {
     let mut client = server.connect();
     client.send(&format!("HEAD {} HTTP/1.1\r\nHost: x\r\n\r\n", path(0, 1000)));
     assert_eq!(client.head().content_length(), 1000);
+    client.send("HEAD /ok HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.head().content_length(), 2);
     assert_eq!(client.get("/ok").body, b"ok");
 }
 

@@ -24,6 +24,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// A server that runs until the test is over.
 pub(crate) struct Server {
     pub(crate) address: Address,
+    pub(crate) debug: Option<SocketAddr>,
     pub(crate) telemetry: Telemetry,
     pub(crate) trigger: ShutdownTrigger,
     pub(crate) gate: Arc<Semaphore>,
@@ -65,10 +66,10 @@ impl Server {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let telemetry = Telemetry::silent();
         let bound = runtime.block_on(server::bind(config)).expect("bound");
-        let address = bound.address().clone();
+        let (address, debug) = (bound.address().clone(), bound.debug_address());
         let (trigger, shutdown) = Shutdown::manual();
         let outcome = runtime.spawn(bound.run(app, telemetry.clone(), shutdown));
-        Self { address, telemetry, trigger, gate, outcome, runtime }
+        Self { address, debug, telemetry, trigger, gate, outcome, runtime }
     }
 
     pub(crate) fn tcp(&self) -> SocketAddr {

@@ -1,13 +1,15 @@
 //! HTTP/2 with prior knowledge, where it is switched on.
 
+use std::time::Duration;
+
 use axum::body::Body;
-use berth::server::{Config, Toggle};
+use berth::server::{Config, Limits, Toggle};
 use http::Request;
 use http_body_util::BodyExt;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use super::harness::{Server, config, content, generous};
+use super::harness::{PATIENCE, Server, config, content, generous};
 
 async fn connect(server: &Server) -> SendRequest<Body> {
     let stream = tokio::net::TcpStream::connect(server.tcp()).await.expect("connected");
@@ -33,6 +35,51 @@ fn both_protocols_share_a_port() {
         let mut other = sender.clone();
         let (one, two) = tokio::join!(get(&mut sender, &path), get(&mut other, &path));
         assert!(one == content[5..] && two == content[5..]);
+    });
+}
+
+#[test]
+fn head_sends_the_length_and_no_content() {
+    let server = Server::start(Config { h2c: Toggle::On, ..config(generous()) }, &content(1000));
+    server.block_on(async {
+        let mut sender = connect(&server).await;
+        for (path, length) in [("/file?offset=0&length=1000", "1000"), ("/ok", "2")] {
+            let request = Request::head(format!("http://x{path}")).body(Body::empty()).expect("a request");
+            let response = sender.send_request(request).await.expect("answered");
+            assert_eq!(response.headers()["content-length"], length);
+            assert!(response.into_body().collect().await.expect("no content").to_bytes().is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_stream_whose_reader_stops_is_given_up() {
+    let limits = Limits { stall_timeout: Duration::from_millis(150), ..generous() };
+    let content = content(20 * 1024 * 1024);
+    let server = Server::start(Config { h2c: Toggle::On, ..config(limits) }, &content);
+    let unread = server.block_on(async {
+        let mut sender = connect(&server).await;
+        let path = format!("http://x/file?offset=0&length={}", content.len());
+        let request = Request::get(path).body(Body::empty()).expect("a request");
+        (sender.send_request(request).await.expect("answered"), sender)
+    });
+    server.await_in_flight(0);
+    drop(unread);
+}
+
+#[test]
+fn an_idle_connection_is_closed() {
+    let limits = Limits { idle_timeout: Duration::from_millis(150), ..generous() };
+    let server = Server::start(Config { h2c: Toggle::On, ..config(limits) }, b"");
+    server.block_on(async {
+        let mut sender = connect(&server).await;
+        assert_eq!(get(&mut sender, "/ok").await, b"ok");
+        let closed = async {
+            while !sender.is_closed() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, closed).await.expect("closed");
     });
 }
 

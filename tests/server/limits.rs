@@ -8,7 +8,7 @@ use berth::server::{Config, Limits, Toggle};
 
 use super::harness::{PATIENCE, Server, config, content, generous};
 
-const SHORT: Duration = Duration::from_millis(150);
+const SHORT: Duration = Duration::from_millis(300);
 
 #[test]
 fn a_silent_connection_is_closed_by_the_header_limit() {

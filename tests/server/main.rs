@@ -1,6 +1,8 @@
 //! The server from outside: raw sockets against limits, files, TLS, HTTP/2 and the order to stop.
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test's helpers may fail loudly")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test's helpers may fail loudly")]
 
+mod activation;
+mod debug;
 mod drain;
 mod files;
 mod harness;

@@ -63,10 +63,6 @@ impl Files {
         }
     }
 
-    fn serve(&self, tls: Tls, content: &[u8]) -> Server {
-        Server::start(Config { tls: Some(tls), ..config(generous()) }, content)
-    }
-
     /// A client that trusts our authority and shows the certificate named, if any.
     fn connect(&self, server: &Server, shown: Option<&str>, alpn: &[&str]) -> TlsClient {
         let mut roots = RootCertStore::empty();
@@ -96,6 +92,10 @@ impl Files {
     }
 }
 
+fn serve(tls: Tls, content: &[u8]) -> Server {
+    Server::start(Config { tls: Some(tls), ..config(generous()) }, content)
+}
+
 fn certificate(path: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(path).expect("a certificate")
 }
@@ -104,7 +104,7 @@ fn certificate(path: &Path) -> CertificateDer<'static> {
 fn files_arrive_whole_under_encryption() {
     let files = Files::make();
     let content = content(3 * 1024 * 1024 + 1);
-    let server = files.serve(files.tls(), &content);
+    let server = serve(files.tls(), &content);
     let mut client = files.connect(&server, None, &["http/1.1"]);
     for (offset, length) in [(0, content.len()), (1, 262_144), (5, 0), (9, 1)] {
         let answer = client.get(&format!("/file?offset={offset}&length={length}"));
@@ -115,7 +115,7 @@ fn files_arrive_whole_under_encryption() {
 #[test]
 fn alpn_chooses_the_protocol() {
     let files = Files::make();
-    let server = files.serve(files.tls(), b"");
+    let server = serve(files.tls(), b"");
     for (offered, chosen) in [(&["h2", "http/1.1"][..], Some("h2")), (&["http/1.1"], Some("http/1.1")), (&[], None)] {
         let mut client = files.connect(&server, None, offered);
         client.stream.conn.complete_io(&mut client.stream.sock).expect("a handshake");
@@ -132,7 +132,7 @@ fn client_certificates_are_demanded_as_configured() {
         (ClientAuth::VerifyIfGiven, true, false, true),
         (ClientAuth::RequireAndVerify, false, false, true),
     ] {
-        let server = files.serve(Tls { client_auth, client_cas: vec![files.path("ours")], ..files.tls() }, b"");
+        let server = serve(Tls { client_auth, client_cas: vec![files.path("ours")], ..files.tls() }, b"");
         assert_eq!(files.is_admitted(&server, None), nobody, "{client_auth:?} nobody");
         assert_eq!(files.is_admitted(&server, Some("stranger")), stranger, "{client_auth:?} stranger");
         assert_eq!(files.is_admitted(&server, Some("friend")), friend, "{client_auth:?} friend");
@@ -156,7 +156,7 @@ fn a_minimum_version_and_a_list_of_suites_hold() {
     let files = Files::make();
     let suites = vec!["TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384".to_owned()];
     for tls in [Tls { minimum: TlsVersion::Tls13, ..files.tls() }, Tls { cipher_suites: suites, ..files.tls() }] {
-        let server = files.serve(tls, b"");
+        let server = serve(tls, b"");
         assert!(files.is_admitted(&server, None));
     }
 }
