@@ -108,6 +108,7 @@ impl Berth {
         }
         if answer.status.is_client_error() {
             assert_eq!(answer.headers["content-type"], "application/json", "{about}");
+            assert!(answer.body.len() < 64 * 1024, "an error says more than it must");
             if method != Method::HEAD {
                 answer.errors();
             }
