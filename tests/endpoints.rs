@@ -6,11 +6,15 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
 use berth::auth::{Access as Needed, Action};
 use berth::oci::{Reference, RepositoryName};
 use berth::registry::{self, Access, Deletion, PageRequest};
 use berth::routes::{self, Effect, Endpoint};
+use berth::telemetry::{Health, HealthChecks, Probe, StorageProbe};
 use http::{Method, StatusCode};
 use support::{Answer, Berth, Driver, OCI_MANIFEST, digest, rules, to, with};
 
@@ -174,6 +178,36 @@ on_every_driver! {
             } else {
                 answer.is(row.answers);
             }
+        }
+    }
+}
+
+/// Health checks of which one fails, and has said so.
+async fn failing() -> HealthChecks {
+    let health = HealthChecks::new();
+    let config = Health { storage_driver: Some(Probe::default()), ..Health::default() };
+    let probe: StorageProbe = Arc::new(|| Box::pin(async { Err("/dev/secret does not answer".to_owned()) }));
+    health.start(&config, Some(("storagedriver_test".to_owned(), probe))).unwrap();
+    let verdict = async {
+        while health.unhealthy().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), verdict).await.expect("the check is made at once");
+    health
+}
+
+#[tokio::test]
+async fn while_a_health_check_fails_every_endpoint_answers_503() {
+    for endpoint in every_endpoint() {
+        let content = content(Driver::Memory).await;
+        let row = row(&endpoint, &content);
+        let sick = content.berth.watched(failing().await);
+        for target in [row.target.as_str(), "/", "/nowhere"] {
+            let request = to(row.methods[0].clone(), target).body(Body::from(row.body.clone())).unwrap();
+            let answer = sick.send_unchecked(request).await.refuses(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE");
+            assert!(answer.headers.contains_key("retry-after"));
+            assert!(!String::from_utf8_lossy(&answer.body).contains("secret"));
         }
     }
 }

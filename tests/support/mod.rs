@@ -82,12 +82,19 @@ impl Berth {
         let config_of_storage = storage::Config { driver: place, ..storage::Config::default() };
         let store =
             Store::new(driver::open(&config_of_storage, driver::Access::ReadWrite).unwrap(), &config_of_storage);
-        Self { app: app(rules, config, store.clone()), directory, store }
+        Self { app: app(rules, config, store.clone(), HealthChecks::new()), directory, store }
     }
 
     /// The same content under other rules, as after a restart with another configuration.
     pub fn restarted(&self, rules: registry::Config, config: routes::Config) -> Berth {
-        Self { app: app(rules, config, self.store.clone()), directory: None, store: self.store.clone() }
+        let app = app(rules, config, self.store.clone(), HealthChecks::new());
+        Self { app, directory: None, store: self.store.clone() }
+    }
+
+    /// The same registry under the eyes of `health`.
+    pub fn watched(&self, health: HealthChecks) -> Berth {
+        let app = app(rules(), routes::Config::default(), self.store.clone(), health);
+        Self { app, directory: None, store: self.store.clone() }
     }
 
     /// Sends a request and returns the answer, after looking at what every answer must be.
@@ -116,7 +123,8 @@ impl Berth {
         answer
     }
 
-    async fn send_unchecked(&self, request: Request<Body>) -> Answer {
+    /// Sends a request and returns the answer, whatever it is like.
+    pub async fn send_unchecked(&self, request: Request<Body>) -> Answer {
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let mut body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
@@ -207,9 +215,9 @@ impl Berth {
     }
 }
 
-fn app(rules: registry::Config, config: routes::Config, store: Store) -> axum::Router {
+fn app(rules: registry::Config, config: routes::Config, store: Store, health: HealthChecks) -> axum::Router {
     let registry = Arc::new(Registry::new(rules, store));
-    routes::router(config, registry, Arc::new(Authenticator::new(auth::Config::Open)), HealthChecks::new())
+    routes::router(config, registry, Arc::new(Authenticator::new(auth::Config::Open)), health)
 }
 
 fn collect_files(directory: &std::path::Path, found: &mut Vec<String>) {
