@@ -215,7 +215,7 @@ client_regctl() {
 
 client_oras() {
     has oras || return 0
-    local artifact=$registry/oras/artifact plain=--plain-http api=(--distribution-spec v1.1-referrers-api)
+    local artifact=$registry/oras/artifact http=--plain-http api=(--distribution-spec v1.1-referrers-api)
     (
         mkdir -p "$work/oras" && cd "$work/oras" || exit 1
         printf 'hello\n' > hello.txt
@@ -223,23 +223,23 @@ client_oras() {
         head -c 100000 /dev/urandom > big.bin
     )
     in_oras() { (cd "$work/oras" && oras "$@"); }
-    check "oras: push" in_oras push "$plain" --artifact-type application/example.thing "$artifact:one" hello.txt:text/plain big.bin || return 0
-    check "oras: attach" in_oras attach "$plain" "${api[@]}" --artifact-type application/example.sbom "$artifact:one" sbom.json:application/json
-    check "oras: attach a second kind" in_oras attach "$plain" "${api[@]}" --artifact-type application/example.note --annotation by=berth "$artifact:one"
-    check "oras: discover" output_contains application/example.sbom in_oras discover "$plain" "${api[@]}" "$artifact:one"
-    check "oras: discover filtered" output_lacks application/example.sbom in_oras discover "$plain" "${api[@]}" \
+    check "oras: push" in_oras push "$http" --artifact-type application/example.thing "$artifact:one" hello.txt:text/plain big.bin || return 0
+    check "oras: attach" in_oras attach "$http" "${api[@]}" --artifact-type application/example.sbom "$artifact:one" sbom.json:application/json
+    check "oras: attach a second kind" in_oras attach "$http" "${api[@]}" --artifact-type application/example.note --annotation by=berth "$artifact:one"
+    check "oras: discover" output_contains application/example.sbom in_oras discover "$http" "${api[@]}" "$artifact:one"
+    check "oras: discover filtered" output_lacks application/example.sbom in_oras discover "$http" "${api[@]}" \
         --artifact-type application/example.note "$artifact:one"
-    check "oras: tag" in_oras tag "$plain" "$artifact:one" two three
-    check "oras: repo tags" output_contains three in_oras repo tags "$plain" "$artifact"
-    check "oras: repo ls" output_contains artifact in_oras repo ls "$plain" "$registry/oras/"
-    check "oras: pull" in_oras pull "$plain" -o "$work/oras/pulled" "$artifact:two"
+    check "oras: tag" in_oras tag "$http" "$artifact:one" two three
+    check "oras: repo tags" output_contains three in_oras repo tags "$http" "$artifact"
+    check "oras: repo ls" output_contains artifact in_oras repo ls "$http" "$registry/oras/"
+    check "oras: pull" in_oras pull "$http" -o "$work/oras/pulled" "$artifact:two"
     check "oras: what came back is the same" cmp "$work/oras/big.bin" "$work/oras/pulled/big.bin"
     check "oras: copy with referrers" in_oras cp -r --from-plain-http --to-plain-http "$artifact:one" "$registry/oras/copy:one"
-    check "oras: the copy's referrers" output_contains application/example.sbom in_oras discover "$plain" "${api[@]}" "$registry/oras/copy:one"
-    check "oras: blob push and fetch" eval 'in_oras blob push "$plain" "$artifact" hello.txt &&
-        in_oras blob fetch "$plain" -o "$work/oras/fetched" "$artifact@$(sha256_of "$work/oras/hello.txt")" && cmp "$work/oras/hello.txt" "$work/oras/fetched"'
-    check "oras: resolve and manifest delete" eval 'in_oras manifest delete "$plain" -f "$artifact@$(in_oras resolve "$plain" "$artifact:two")"'
-    check "oras: it is gone" refuses in_oras resolve "$plain" "$artifact:three"
+    check "oras: the copy's referrers" output_contains application/example.sbom in_oras discover "$http" "${api[@]}" "$registry/oras/copy:one"
+    check "oras: blob push and fetch" eval 'in_oras blob push "$http" "$artifact" hello.txt &&
+        in_oras blob fetch "$http" -o "$work/oras/fetched" "$artifact@$(sha256_of "$work/oras/hello.txt")" && cmp "$work/oras/hello.txt" "$work/oras/fetched"'
+    check "oras: resolve and manifest delete" eval 'in_oras manifest delete "$http" -f "$artifact@$(in_oras resolve "$http" "$artifact:two")"'
+    check "oras: it is gone" refuses in_oras resolve "$http" "$artifact:three"
 }
 
 client_helm() {

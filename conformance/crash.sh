@@ -39,17 +39,17 @@ for cycle in $(seq "$cycles"); do
     berth=$process
     list=$work/list
     : > "$list"
-    # More work than can be done before the kill: small images over eight connections and blobs of 8 MiB over two.
+    # More images than can be pushed before the kill, and beside them larger blobs, which are cut off in their middle.
     "$LOAD_BIN" push-image --address "$address" --repository "crash/images$((cycle % 5))" --size 16384 --count 1000000 \
         --connections 8 --list > "$list" 2> "$work/images.log" &
     images=$!
     disown "$images"
-    "$LOAD_BIN" push-blob --address "$address" --repository crash/blobs --size 8388608 --count 1000000 \
+    "$LOAD_BIN" push-blob --address "$address" --repository crash/blobs --size 6291456 --count 30 \
         --connections 2 > "$work/blobs.log" 2>&1 &
     blobs=$!
     disown "$blobs"
     started+=("$images" "$blobs")
-    sleep "$((RANDOM % 2)).$((200 + RANDOM % 700))"
+    sleep "0.$((100 + RANDOM % 800))"
     alive "$berth" || die "cycle $cycle: Berth ended by itself; see $work/berth.log"
     stop "$berth" KILL
     stop "$images"

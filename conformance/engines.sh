@@ -20,7 +20,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.d
   address = "$containerd_socket.ttrpc"
 TOML
     start "$1" "$2" --config "$directory/config.toml"
-    wait_until 30 settled test -S "$containerd_socket" && [ -S "$containerd_socket" ] || { tail -n 20 "$work/$1.log"; return 1; }
+    wait_until 30 settled test -S "$containerd_socket" || true
+    [ -S "$containerd_socket" ] || { tail -n 20 "$work/$1.log"; return 1; }
 }
 
 client_containerd() {
@@ -52,7 +53,8 @@ start_docker() {
     export DOCKER_HOST=unix://$directory/docker.sock
     start "$name" "$program" --host "$DOCKER_HOST" --data-root "$directory/data" --exec-root "$directory/exec" \
         --pidfile "$directory/pid" --config-file "$directory/config.json" --iptables=false --ip6tables=false --bridge=none "$@"
-    wait_until 60 settled docker version && docker version || { tail -n 20 "$work/$name.log"; return 1; }
+    wait_until 60 settled docker version || true
+    docker version || { tail -n 20 "$work/$name.log"; return 1; }
 }
 
 client_docker() {

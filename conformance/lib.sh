@@ -1,6 +1,6 @@
 # What the scripts of conformance/ and benches/ share: a work directory that is removed at the end, and servers that are
 # started on a free loopback port and stopped by their process id.
-# Source it from bash with `set -euo pipefail`; it needs curl.
+# Source it from bash with `set -euo pipefail`; it needs curl and jq.
 #
 # Variables a caller may set:
 #   BERTH_BIN   the registry under test; without it target/release/registry is built and used
@@ -52,9 +52,9 @@ need_berth() {
 need_load() {
     if [ -z "${LOAD_BIN:-}" ]; then
         say "building the load generator"
-        cargo build --manifest-path "$root/Cargo.toml" --release --locked --bench load
-        LOAD_BIN=$(find "$root/target/release/deps" -maxdepth 1 -name 'load-*' -type f -executable -printf '%T@ %p\n' \
-            | sort -rn | head -n 1 | cut -d' ' -f2)
+        LOAD_BIN=$(cargo build --manifest-path "$root/Cargo.toml" --release --locked --bench load \
+            --message-format json-render-diagnostics \
+            | jq -r 'select(.reason == "compiler-artifact" and .target.name == "load").executable')
     fi
     [ -x "${LOAD_BIN:-}" ] || die "no load generator at '${LOAD_BIN:-}'; build it with: cargo build --release --bench load"
 }

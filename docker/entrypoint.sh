@@ -6,7 +6,7 @@ set -e
 
 case "${1:-serve}" in
     serve | garbage-collect | verify | scrub | help | -* | *.yml | *.yaml) set -- /bin/registry "$@" ;;
-    *) if [ -f "$1" ]; then set -- /bin/registry "$@"; fi ;;
+    *) if [ -f "$1" ] && [ ! -x "$1" ]; then set -- /bin/registry "$@"; fi ;;
 esac
 
 # `serve` alone: prefer the old place when a file of the owner's is mounted there and none at the new one.

@@ -1,16 +1,17 @@
-//! Hashing of an upload alongside its arrival, off the threads that serve connections when there is much of it.
+//! Hashing of an upload alongside its arrival.
+//!
+//! Bytes are hashed where they arrive, while the processor's cache still holds them: handing them to another thread costs more
+//! than a fifth of the hashing itself (two changes of thread and a cold cache for each batch, measured with 64 MiB blobs).
+//! A chunk is at most a few hundred KiB, which keeps its thread from other requests for a fifth of a millisecond.
 
 use bytes::Bytes;
 
 use super::{Error, Result};
 use crate::oci::{Algorithm, Hasher};
-use crate::storage::{self, StagedUpload};
-
-/// Up to this many bytes are hashed in place: 32 KiB take about 20 microseconds, less than two changes of thread.
-const HASHED_IN_PLACE: usize = 32 * 1024;
+use crate::storage::StagedUpload;
 
 /// Bytes read back at once when an upload has to be hashed again.
-const READ_BACK: u64 = 1024 * 1024;
+const READ_BACK: u64 = 256 * 1024;
 
 /// A hash of the first `position` bytes of an upload.
 #[derive(Debug, Clone)]
@@ -28,31 +29,9 @@ impl Hashing {
     }
 
     /// Takes the next bytes.
-    pub(super) async fn update(&mut self, chunks: Vec<Bytes>) -> Result<()> {
-        let length: usize = chunks.iter().map(Bytes::len).sum();
-        if length <= HASHED_IN_PLACE {
-            for chunk in &chunks {
-                self.hasher.update(chunk);
-            }
-        } else {
-            let mut hasher = self.hasher.clone();
-            let work = tokio::task::spawn_blocking(move || {
-                for chunk in &chunks {
-                    hasher.update(chunk);
-                }
-                hasher
-            });
-            self.hasher = work.await.map_err(|error| {
-                Error::Storage(storage::Error::Backend {
-                    operation: "hash",
-                    path: "the upload".to_owned(),
-                    retry: storage::Retry::Later,
-                    source: Box::new(error),
-                })
-            })?;
-        }
-        self.position += length as u64;
-        Ok(())
+    pub(super) fn update(&mut self, chunk: &Bytes) {
+        self.hasher.update(chunk);
+        self.position += chunk.len() as u64;
     }
 
     /// Makes this a hash by `algorithm` of all that `upload` holds, reading back what it has not seen.
@@ -69,7 +48,8 @@ impl Hashing {
             if chunk.len() as u64 != end - self.position {
                 return Err(Error::UploadUnknown);
             }
-            self.update(vec![chunk]).await?;
+            self.update(&chunk);
+            tokio::task::yield_now().await;
         }
         Ok(())
     }

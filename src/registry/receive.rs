@@ -1,4 +1,4 @@
-//! Receiving the body of an upload: the next bytes arrive while the last ones are hashed and written.
+//! Receiving the body of an upload: the next bytes arrive and are hashed while the last ones are written.
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -8,7 +8,7 @@ use super::hashing::Hashing;
 use super::{Body, BodyError, Error, Result};
 use crate::storage::StagedUpload;
 
-/// Bytes gathered before they are handed on. Two such batches are in memory for each upload: one being gathered, one being
+/// Bytes gathered before they are written. Two such batches are in memory for each upload: one being gathered, one being
 /// written.
 const BATCH: usize = 512 * 1024;
 
@@ -31,58 +31,56 @@ pub(super) async fn receive(
     limit: u64,
 ) -> Result<Received> {
     let mut received = 0;
-    let mut batch = gather(body).await;
+    let mut batch = gather(body, hashing).await;
     loop {
-        let length = batch.bytes as u64;
-        if limit != 0 && upload.length().saturating_add(length) > limit {
+        received += batch.bytes as u64;
+        if limit != 0 && hashing.position > limit {
             return Err(Error::BlobTooLarge { limit });
         }
-        let interrupted = batch.interrupted.take();
-        let last = batch.is_last || interrupted.is_some();
-        let gather_next = async { if last { None } else { Some(gather(body).await) } };
         let chunks = std::mem::take(&mut batch.chunks);
-        let keep = async {
-            if chunks.is_empty() {
-                return Ok(());
+        let write = async { if chunks.is_empty() { Ok(()) } else { upload.append(chunks).await } };
+        match batch.end.take() {
+            Some(end) => {
+                write.await?;
+                let interrupted = match end {
+                    End::Complete => None,
+                    End::Interrupted(error) => Some(error),
+                };
+                return Ok(Received { bytes: received, interrupted });
             }
-            let (hashed, appended) = join!(hashing.update(chunks.clone()), upload.append(chunks));
-            hashed?;
-            Ok::<(), Error>(appended?)
-        };
-        let (kept, next) = join!(keep, gather_next);
-        kept?;
-        received += length;
-        match next {
-            Some(next) => batch = next,
-            None => return Ok(Received { bytes: received, interrupted }),
+            None => {
+                let (written, next) = join!(write, gather(body, hashing));
+                written?;
+                batch = next;
+            }
         }
     }
 }
 
+/// Some bytes of a body, and its end if they are the last.
 #[derive(Default)]
 struct Batch {
     chunks: Vec<Bytes>,
     bytes: usize,
-    is_last: bool,
-    interrupted: Option<BodyError>,
+    end: Option<End>,
 }
 
-async fn gather(body: &mut Body<'_>) -> Batch {
+enum End {
+    Complete,
+    Interrupted(BodyError),
+}
+
+async fn gather(body: &mut Body<'_>, hashing: &mut Hashing) -> Batch {
     let mut batch = Batch::default();
-    while batch.bytes < BATCH {
+    while batch.end.is_none() && batch.bytes < BATCH {
         match body.next().await {
             Some(Ok(chunk)) => {
+                hashing.update(&chunk);
                 batch.bytes += chunk.len();
                 batch.chunks.push(chunk);
             }
-            Some(Err(error)) => {
-                batch.interrupted = Some(error);
-                break;
-            }
-            None => {
-                batch.is_last = true;
-                break;
-            }
+            Some(Err(error)) => batch.end = Some(End::Interrupted(error)),
+            None => batch.end = Some(End::Complete),
         }
     }
     batch

@@ -177,7 +177,7 @@ impl Player<'_> {
         assert!(part.entries.iter().all(|entry| everything.entries.contains(entry)));
         let mut names = Vec::new();
         for entry in &everything.entries {
-            let below = at(&format!("{directory}/{}", entry.name));
+            let below = below(&at(directory), &entry.name);
             let kind = entry.kind;
             if found(self.driver.stat(&below).await)?.is_some() || self.holds_something(below).await? {
                 names.push(format!("{} {kind:?}", entry.name));
@@ -192,9 +192,7 @@ impl Player<'_> {
             for entry in &self.driver.list(&directory, &ListPage::all()).await?.entries {
                 match entry.kind {
                     super::EntryKind::Object => return Ok(true),
-                    super::EntryKind::Directory => {
-                        directories.push(StoragePath::for_test(&format!("{directory}/{}", entry.name)))
-                    }
+                    super::EntryKind::Directory => directories.push(below(&directory, &entry.name)),
                 }
             }
         }
@@ -204,6 +202,10 @@ impl Player<'_> {
 
 fn at(path: &str) -> StoragePath {
     StoragePath::for_test(format!("docker/registry/v2/model/{path}").trim_end_matches('/'))
+}
+
+fn below(directory: &StoragePath, name: &str) -> StoragePath {
+    StoragePath::for_test(&format!("{directory}/{name}"))
 }
 
 fn object_at(object: usize) -> StoragePath {

@@ -34,12 +34,44 @@ pub(super) enum Replace {
 #[derive(Debug)]
 pub(super) struct Disk {
     root: OwnedFd,
+    /// Told of every change before it is made.
+    #[cfg(test)]
+    pub(super) watch: Option<std::sync::Arc<dyn Watch>>,
+}
+
+/// A change to the tree, for tests of their order and of their failing.
+#[cfg(test)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    Create(String),
+    Write(String, u64, Vec<Bytes>),
+    SyncFile(String),
+    SyncDirectory(String),
+    Rename(String, String),
+    MakeDirectory(String),
+    Unlink(String),
+    RemoveDirectory(String),
+}
+
+/// Sees every change before it is made, and may let it fail instead.
+#[cfg(test)]
+pub(super) trait Watch: Send + Sync + std::fmt::Debug {
+    fn step(&self, step: Step) -> Result<(), Errno>;
 }
 
 impl Disk {
     /// The tree below `root`, an open directory.
     pub(super) fn new(root: OwnedFd) -> Self {
-        Self { root }
+        Self {
+            root,
+            #[cfg(test)]
+            watch: None,
+        }
+    }
+
+    #[cfg(test)]
+    fn watched(&self, step: Step) -> Result<(), Errno> {
+        self.watch.as_ref().map_or(Ok(()), |watch| watch.step(step))
     }
 
     /// The root, for callers that try the same calls without blocking.
@@ -66,12 +98,16 @@ impl Disk {
 
     /// Creates `path`, which must not exist, for reading and writing.
     pub(super) fn create(&self, path: &str) -> Result<File, Errno> {
+        #[cfg(test)]
+        self.watched(Step::Create(path.to_owned()))?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         retry_on_intr(|| rustix::fs::openat(&self.root, path, flags, FILE_MODE)).map(File::from)
     }
 
     /// Writes all of `chunks` to `file`, which was opened from `path`, starting `offset` bytes into it.
     pub(super) fn write(&self, path: &str, file: &File, offset: u64, chunks: &[Bytes]) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.watched(Step::Write(path.to_owned(), offset, chunks.to_vec()))?;
         let _ = (self, path);
         let mut offset = offset;
         let mut remaining = chunks;
@@ -107,12 +143,16 @@ impl Disk {
     /// Makes the content of `file`, which was opened from `path`, durable. After an error the content must be given up:
     /// the kernel forgets which pages it failed to write, so a second attempt would succeed without having written them.
     pub(super) fn sync_file(&self, path: &str, file: &File) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.watched(Step::SyncFile(path.to_owned()))?;
         let _ = (self, path);
         rustix::fs::fdatasync(file)
     }
 
     /// Makes the names in the directory `path` durable. A directory that is gone has none to keep.
     pub(super) fn sync_directory(&self, path: &str) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.watched(Step::SyncDirectory(path.to_owned()))?;
         match self.open_directory(path) {
             Ok(directory) => rustix::fs::fsync(directory),
             Err(Errno::NOENT) => Ok(()),
@@ -122,6 +162,8 @@ impl Disk {
 
     /// Moves `from` to `to` in one step.
     pub(super) fn rename(&self, from: &str, to: &str, replace: Replace) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.watched(Step::Rename(from.to_owned(), to.to_owned()))?;
         match replace {
             Replace::Allowed => rustix::fs::renameat(&self.root, from, &self.root, to),
             Replace::Refused => {
@@ -139,16 +181,22 @@ impl Disk {
 
     /// Makes the directory `path`, whose parent exists. `EXIST` when something has that name.
     pub(super) fn make_directory(&self, path: &str) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.watched(Step::MakeDirectory(path.to_owned()))?;
         rustix::fs::mkdirat(&self.root, path, DIRECTORY_MODE)
     }
 
     /// Removes the name `path` of a file.
     pub(super) fn unlink(&self, path: &str) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.watched(Step::Unlink(path.to_owned()))?;
         rustix::fs::unlinkat(&self.root, path, AtFlags::empty())
     }
 
     /// Removes the directory `path` if it is empty.
     pub(super) fn remove_directory(&self, path: &str) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.watched(Step::RemoveDirectory(path.to_owned()))?;
         rustix::fs::unlinkat(&self.root, path, AtFlags::REMOVEDIR)
     }
 

@@ -16,6 +16,8 @@ mod staged;
 mod write;
 
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

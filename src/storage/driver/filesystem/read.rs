@@ -104,7 +104,7 @@ pub(super) fn object_stat(path: &StoragePath, stat: &rustix::fs::Stat) -> Result
 /// The error for a read: what cannot be an object is not there.
 pub(super) fn read_failure(operation: &'static str, path: &StoragePath, errno: Errno) -> Error {
     match errno {
-        Errno::ISDIR | Errno::NAMETOOLONG | Errno::NXIO => Error::NotFound { path: path.to_string() },
+        Errno::ISDIR | Errno::NAMETOOLONG | Errno::NXIO | Errno::SPIPE => Error::NotFound { path: path.to_string() },
         errno => failure(operation, path.as_str(), errno),
     }
 }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::listings::Listings;
 use super::{Access, Filesystem};
 use crate::storage::config::Filesystem as Config;
+use crate::storage::driver::{Driver, ListPage, Listing, WriteMode};
+use crate::storage::layout::StoragePath;
 
 pub(super) fn open(root: &Path) -> Filesystem {
     let config = Config { root_directory: root.to_owned(), max_threads: 8 };
@@ -43,4 +45,92 @@ mod contract {
         let driver: Arc<dyn Driver> = Arc::new(super::open(root.path()));
         (driver, root)
     });
+}
+
+fn at(path: &str) -> StoragePath {
+    StoragePath::for_test(&format!("docker/registry/v2/disk/{path}"))
+}
+
+fn names(listing: &Listing) -> Vec<&str> {
+    listing.entries.iter().map(|entry| &*entry.name).collect()
+}
+
+fn refusal(root: &Path, access: Access) -> String {
+    let config = Config { root_directory: root.to_owned(), max_threads: 8 };
+    Filesystem::open(&config, access).unwrap_err().to_string()
+}
+
+#[test]
+fn a_root_that_cannot_be_used_is_refused_with_a_way_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    for (root, access) in [(file.clone(), Access::ReadWrite), (file.join("below"), Access::ReadWrite)] {
+        let message = refusal(&root, access);
+        assert!(message.contains("rootdirectory"), "{message}");
+        assert!(message.contains(root.to_str().unwrap()), "{message}");
+    }
+    let missing = directory.path().join("missing");
+    assert!(refusal(&missing, Access::Read).contains("that exists"));
+    assert!(!missing.exists(), "opening for reading makes nothing");
+    open(&missing.join("deep"));
+    assert!(missing.join("deep").is_dir());
+}
+
+#[tokio::test]
+async fn what_is_neither_object_nor_directory_is_not_seen() {
+    let root = tempfile::tempdir().unwrap();
+    let driver = open(root.path());
+    driver.write(&at("d/link"), "x".into(), WriteMode::Overwrite).await.unwrap();
+    let directory = root.path().join("docker/registry/v2/disk/d");
+    let pipe = directory.join("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o644), 0)
+        .unwrap();
+    std::os::unix::fs::symlink("nowhere", directory.join("dangling")).unwrap();
+    std::fs::write(directory.join(format!("link.{}.tmp", uuid::Uuid::new_v4())), "half").unwrap();
+    assert_eq!(names(&driver.list(&at("d"), &ListPage::all()).await.unwrap()), ["link"]);
+    for path in ["d/pipe", "d/dangling"] {
+        assert!(driver.stat(&at(path)).await.unwrap_err().is_not_found(), "{path}");
+        assert!(driver.read(&at(path), 10).await.unwrap_err().is_not_found(), "{path}");
+        assert!(driver.open(&at(path)).await.unwrap_err().is_not_found(), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn links_that_operators_place_are_followed_but_not_deleted_through() {
+    let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let driver = open(root.path());
+    driver.write(&at("d/own/link"), "own".into(), WriteMode::Overwrite).await.unwrap();
+    let elsewhere = root.path().join("docker/registry/v2/disk/d/elsewhere");
+    std::os::unix::fs::symlink(other.path(), elsewhere).unwrap();
+    driver.write(&at("d/elsewhere/a/link"), "moved".into(), WriteMode::Overwrite).await.unwrap();
+    assert_eq!(std::fs::read(other.path().join("a/link")).unwrap(), b"moved");
+    assert_eq!(driver.read(&at("d/elsewhere/a/link"), 10).await.unwrap(), "moved");
+    assert_eq!(names(&driver.list(&at("d"), &ListPage::all()).await.unwrap()), ["elsewhere", "own"]);
+    driver.delete_prefix(&at("d")).await.unwrap();
+    assert!(driver.list(&at("d"), &ListPage::all()).await.unwrap().entries.is_empty());
+    assert!(other.path().join("a/link").exists(), "what a link points to belongs to somebody else");
+}
+
+#[tokio::test]
+async fn emptied_directories_go_but_never_the_top_ones() {
+    let root = tempfile::tempdir().unwrap();
+    let driver = open(root.path());
+    for path in ["d/e/f/link", "d/link"] {
+        driver.write(&at(path), "x".into(), WriteMode::Overwrite).await.unwrap();
+    }
+    driver.delete(&at("d/e/f/link")).await.unwrap();
+    let top = root.path().join("docker/registry/v2/disk");
+    assert!(!top.join("d/e").exists() && top.join("d/link").exists());
+    driver.delete(&at("d/link")).await.unwrap();
+    assert!(top.exists() && !top.join("d").exists());
+}
+
+#[tokio::test]
+async fn an_operator_is_told_of_a_file_in_the_way_of_a_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let driver = open(root.path());
+    driver.write(&at("d/link"), "x".into(), WriteMode::Overwrite).await.unwrap();
+    let error = driver.write(&at("d/link/below"), "x".into(), WriteMode::Overwrite).await.unwrap_err();
+    assert!(error.to_string().contains("a file lies where a directory has to be"), "{error}");
 }
