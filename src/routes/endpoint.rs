@@ -366,10 +366,13 @@ mod tests {
         #[test]
         fn a_repository_is_named_as_the_path_spells_it(
             method in methods(),
-            path in "(/|\\.|\\.\\.|a|b|%2[eEfF]|blobs|uploads|manifests|tags|list|referrers|latest){1,8}",
+            name in "(a|b|blobs|tags|/a|/b|/uploads|/manifests|/|\\.|/\\.\\.|%2[eEfF]|%61){1,4}",
+            rest in "/(tags/list|manifests/latest|blobs/uploads/)",
         ) {
+            let path = name + &rest;
             if let Some(name) = parsed(&method, &path, None).as_ref().and_then(Endpoint::repository) {
-                prop_assert!(decode(&path).starts_with(&format!("{name}/")), "{path} was read as {name}");
+                let spelled = path.replace("%61", "a").replace("%2e", ".").replace("%2E", ".");
+                prop_assert!(spelled.starts_with(&format!("{name}/")), "{path} was read as {name}");
             }
         }
     }
