@@ -53,4 +53,10 @@ impl Grant {
         // The only grant there is allows everything.
         true
     }
+
+    /// Whether the holder may read from every repository there is, asked when a request does not say where from.
+    #[must_use]
+    pub fn may_pull_everything(&self) -> bool {
+        true
+    }
 }

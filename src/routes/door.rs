@@ -84,13 +84,7 @@ impl Door {
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let mut body = RequestBody::new(&parts, body);
-        let mut response = match AssertUnwindSafe(self.route(&parts, &mut body)).catch_unwind().await {
-            Ok(response) => response,
-            Err(panic) => {
-                tracing::error!(method = %parts.method, path = parts.uri.path(), panic = text_of(&*panic), "a handler panicked");
-                answer::failure(&Error::Panic)
-            }
-        };
+        let mut response = caught(&parts, self.route(&parts, &mut body)).await;
         let refused = response.status().is_client_error() || response.status().is_server_error();
         if refused && body.drain().await == Drained::GivenUp {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -168,7 +162,7 @@ impl Door {
             Endpoint::BeginUpload { name, algorithm } => uploads::begin(call, name, *algorithm).await,
             Endpoint::PushBlob { name, digest } => uploads::push(call, name, digest, body).await,
             Endpoint::MountBlob { name, digest, source } => uploads::mount(call, name, digest, source.as_ref()).await,
-            Endpoint::UploadStatus { name, id, state } => uploads::status(call, name, *id, state.as_deref()).await,
+            Endpoint::UploadStatus { name, id, state } => uploads::status(call, Session { name, id: *id, state }).await,
             Endpoint::AppendUpload { name, id, state } => {
                 uploads::append(call, Session { name, id: *id, state }, body).await
             }
@@ -221,6 +215,15 @@ impl Door {
     }
 }
 
+/// The answer, or 500 should its making panic: one request's bad luck is not the process's.
+async fn caught(parts: &Parts, answering: impl Future<Output = Response<Body>>) -> Response<Body> {
+    AssertUnwindSafe(answering).catch_unwind().await.unwrap_or_else(|panic| {
+        let (method, path, panic) = (&parts.method, parts.uri.path(), text_of(&*panic));
+        tracing::error!(%method, path, panic, "a handler panicked");
+        answer::failure(&Error::Panic)
+    })
+}
+
 /// What the request shows to prove whose it is. Two `Authorization` headers are two stories, so neither counts.
 fn credentials(headers: &HeaderMap) -> Credentials<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -238,4 +241,29 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> &str {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_one_answer_of_500_that_does_not_tell_why() {
+        let (parts, ()) = Request::new(()).into_parts();
+        let response = caught(&parts, async { panic!("the secret is 42") }).await;
+        assert_eq!(response.status(), http::StatusCode::INTERNAL_SERVER_ERROR);
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains("UNKNOWN") && !body.contains("42"), "{body}");
+    }
+
+    #[test]
+    fn two_stories_of_who_one_is_are_none() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(credentials(&headers).authorization, None);
+        headers.append(AUTHORIZATION, HeaderValue::from_static("Basic a"));
+        assert_eq!(credentials(&headers).authorization, Some("Basic a"));
+        headers.append(AUTHORIZATION, HeaderValue::from_static("Basic b"));
+        assert_eq!(credentials(&headers).authorization, None);
+    }
 }

@@ -111,8 +111,8 @@ pub enum Endpoint {
         name: RepositoryName,
         /// Which session.
         id: UploadId,
-        /// The session's state as last given, when sent along.
-        state: Option<String>,
+        /// The session's state as last given.
+        state: String,
     },
     /// `PATCH /v2/<name>/blobs/uploads/<id>` (end-5).
     AppendUpload {
@@ -215,11 +215,10 @@ impl Endpoint {
         }
         let name = repository(name)?;
         let id = id.parse().map_err(|_| Error::UploadId)?;
-        let state = query.value("_state").map(std::borrow::Cow::into_owned);
+        let state = query.value("_state").map(std::borrow::Cow::into_owned).ok_or(Error::StateMissing)?;
         if *method == Method::GET || *method == Method::HEAD {
             return Ok(Self::UploadStatus { name, id, state });
         }
-        let state = state.ok_or(Error::StateMissing)?;
         match *method {
             Method::PATCH => Ok(Self::AppendUpload { name, id, state }),
             Method::PUT => {
@@ -324,4 +323,57 @@ fn further_tags(query: Query<'_>) -> Result<Vec<Tag>, Error> {
 
 fn artifact_types(query: Query<'_>) -> Vec<String> {
     query.values("artifactType").filter(|value| !value.is_empty()).map(std::borrow::Cow::into_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::routes::path::decode;
+    use proptest::prelude::*;
+
+    fn parsed(method: &Method, below: &str, query: Option<&str>) -> Option<Endpoint> {
+        let decoded = decode(below);
+        Endpoint::parse(Shape::of(&decoded)?, method, Query::new(query)).ok()
+    }
+
+    #[test]
+    fn what_a_post_asks_for_is_told_by_its_query() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        let post = |query: &str| parsed(&Method::POST, "a/blobs/uploads/", Some(query)).unwrap();
+        assert!(matches!(post(""), Endpoint::BeginUpload { algorithm: None, .. }));
+        assert!(matches!(
+            post("digest-algorithm=sha512"),
+            Endpoint::BeginUpload { algorithm: Some(Algorithm::Sha512), .. }
+        ));
+        assert!(matches!(post(&format!("digest={digest}")), Endpoint::PushBlob { .. }));
+        assert!(matches!(post(&format!("mount={digest}")), Endpoint::MountBlob { source: None, .. }));
+        assert!(matches!(post(&format!("mount={digest}&from=b/c")), Endpoint::MountBlob { source: Some(_), .. }));
+        assert!(matches!(post(&format!("from=b&digest={digest}")), Endpoint::PushBlob { .. }));
+    }
+
+    fn methods() -> impl Strategy<Value = Method> {
+        let known =
+            [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::TRACE];
+        proptest::sample::select(known.to_vec())
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_and_no_query_panics(method in methods(), path in ".{0,80}", query in proptest::option::of(".{0,80}")) {
+            let _ = parsed(&method, &path, query.as_deref());
+        }
+
+        #[test]
+        fn a_repository_is_named_as_the_path_spells_it(
+            method in methods(),
+            name in "(a|b|blobs|tags|/a|/b|/uploads|/manifests|/|\\.|/\\.\\.|%2[eEfF]|%61){1,4}",
+            rest in "/(tags/list|manifests/latest|blobs/uploads/)",
+        ) {
+            let path = name + &rest;
+            if let Some(name) = parsed(&method, &path, None).as_ref().and_then(Endpoint::repository) {
+                let spelled = path.replace("%61", "a").replace("%2e", ".").replace("%2E", ".");
+                prop_assert!(spelled.starts_with(&format!("{name}/")), "{path} was read as {name}");
+            }
+        }
+    }
 }

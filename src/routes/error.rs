@@ -106,9 +106,20 @@ pub(super) struct Told {
     pub(super) retry_after: Option<u32>,
 }
 
+/// Longest message, in characters: some quote what the client sent, which may be megabytes.
+const LONGEST_MESSAGE: usize = 600;
+
+/// Most entries in one error body.
+const MOST_ENTRIES: usize = 100;
+
 impl Told {
     fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), detail: Value::Null, retry_after: None }
+        let mut message = message.into();
+        if let Some((end, _)) = message.char_indices().nth(LONGEST_MESSAGE) {
+            message.to_mut().truncate(end);
+            message.to_mut().push('…');
+        }
+        Self { status, code, message, detail: Value::Null, retry_after: None }
     }
 
     fn about(mut self, detail: Value) -> Self {
@@ -121,7 +132,7 @@ impl Told {
         self
     }
 
-    /// The body: `{"errors":[…]}`, one entry, or one for each item of a detail that is a list.
+    /// The body: `{"errors":[…]}`, one entry, or one for each of the first items of a detail that is a list.
     pub(super) fn body(&self) -> Vec<u8> {
         let entry = |detail: &Value| {
             let mut entry = json!({ "code": self.code, "message": self.message });
@@ -131,7 +142,7 @@ impl Told {
             entry
         };
         let errors: Vec<Value> = match &self.detail {
-            Value::Array(details) => details.iter().map(entry).collect(),
+            Value::Array(details) => details.iter().take(MOST_ENTRIES).map(entry).collect(),
             detail => vec![entry(detail)],
         };
         let mut body = json!({ "errors": errors }).to_string().into_bytes();
@@ -239,5 +250,59 @@ fn failed_in_storage(error: &registry::StorageError) -> Told {
         | E::Damaged { .. }
         | E::TooLarge { .. }
         | E::Backend { retry: registry::Retry::Pointless, .. } => failed(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use registry::{Retry, StorageError};
+
+    fn storage(error: StorageError) -> Told {
+        Error::by_registry(registry::Error::Storage(error)).told()
+    }
+
+    fn backend(retry: Retry) -> StorageError {
+        let source = Box::new(std::io::Error::other("token=secret at 10.0.0.7"));
+        StorageError::Backend { operation: "rename", path: "/var/lib/registry/x".to_owned(), retry, source }
+    }
+
+    #[test]
+    fn a_full_store_is_507_and_one_that_stutters_503() {
+        let full = storage(StorageError::NoSpace { path: "x".to_owned() });
+        assert_eq!((full.status, full.code, full.retry_after), (StatusCode::INSUFFICIENT_STORAGE, "UNAVAILABLE", None));
+        let later = storage(backend(Retry::Later));
+        assert_eq!((later.status, later.code), (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"));
+        assert!(later.retry_after.is_some());
+        let never = storage(backend(Retry::Pointless));
+        assert_eq!((never.status, never.code), (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN"));
+    }
+
+    #[test]
+    fn a_failure_says_nothing_of_the_host() {
+        let path = || "/var/lib/registry/x".to_owned();
+        for error in [
+            backend(Retry::Later),
+            backend(Retry::Pointless),
+            StorageError::NoSpace { path: path() },
+            StorageError::Busy { path: path() },
+            StorageError::NotFound { path: path() },
+            StorageError::Damaged { path: path(), reason: "secret".to_owned() },
+            StorageError::TooLarge { path: path(), size: 2, limit: 1 },
+        ] {
+            let body = String::from_utf8(storage(error).body()).unwrap();
+            assert!(!["/var", "secret", "10.0.0.7", "rename"].iter().any(|word| body.contains(word)), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_the_client_sent_does_not_come_back_whole() {
+        let error = registry::Error::BodyInterrupted("ä".repeat(1_000_000));
+        assert!(Error::by_registry(error).told().body().len() < 4096);
+        let missing = vec![oci::Hasher::digest(oci::Algorithm::Sha256, b"x"); 50_000];
+        let name = "a".parse().unwrap();
+        let told = Error::by_registry(registry::Error::ReferencesUnknown { name, missing }).told();
+        let body: Value = serde_json::from_slice(&told.body()).unwrap();
+        assert_eq!(body["errors"].as_array().unwrap().len(), MOST_ENTRIES);
     }
 }

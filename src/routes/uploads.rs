@@ -54,7 +54,10 @@ pub(super) async fn mount(
     digest: &Digest,
     source: Option<&RepositoryName>,
 ) -> Result<Response<Body>, Error> {
-    let readable = source.is_none_or(|source| call.grant.may_pull(source));
+    let readable = match source {
+        Some(source) => call.grant.may_pull(source),
+        None => call.grant.may_pull_everything(),
+    };
     if readable {
         let mount = call.registry.mount(name, digest, source).await.map_err(Error::by_registry)?;
         match mount {
@@ -66,14 +69,8 @@ pub(super) async fn mount(
 }
 
 /// `GET` or `HEAD`: where the session stands.
-pub(super) async fn status(
-    call: &Call<'_>,
-    name: &RepositoryName,
-    id: UploadId,
-    state: Option<&str>,
-) -> Result<Response<Body>, Error> {
-    let state = state.ok_or(registry::Error::UploadStateInvalid("it is missing"));
-    let state = state.map_err(Error::by_registry)?;
+pub(super) async fn status(call: &Call<'_>, session: Session<'_>) -> Result<Response<Body>, Error> {
+    let Session { name, id, state } = session;
     let session = call.registry.upload_status(name, id, state).await.map_err(Error::by_registry)?;
     Ok(standing(call, StatusCode::NO_CONTENT, name, &session))
 }
@@ -128,12 +125,13 @@ async fn content_range(
             return Err(Error::ContentRange { error, session: Box::new(session) });
         }
     };
-    match (range.length(), length) {
-        (Some(expected), Some(received)) if expected != received => {
-            Err(Error::by_registry(registry::Error::ChunkLength { expected, received }))
-        }
-        _ => Ok(Some(range)),
+    // A range over all offsets there are has a length that fits no number, and no body has it.
+    let fits = range.length().is_some_and(|expected| length.is_none_or(|received| received == expected));
+    if fits {
+        return Ok(Some(range));
     }
+    let expected = range.length().unwrap_or(u64::MAX);
+    Err(Error::by_registry(registry::Error::ChunkLength { expected, received: length.unwrap_or_default() }))
 }
 
 fn parse_content_range(headers: &HeaderMap) -> Result<Option<ContentRange>, oci::Error> {
