@@ -26,7 +26,7 @@ struct CommandLine {
 enum Command {
     /// Serve the registry until SIGTERM or SIGINT
     Serve {
-        /// The configuration file; without one REGISTRY_CONFIGURATION_PATH, the usual places, then built-in defaults
+        /// The configuration file; without one `REGISTRY_CONFIGURATION_PATH`, the usual places, then built-in defaults
         config: Option<PathBuf>,
     },
     /// Check a configuration: read it, connect to what it names, change nothing

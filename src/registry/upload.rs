@@ -21,9 +21,9 @@ impl Registry {
     /// Nothing is written: a session is what its state says until the first bytes come.
     ///
     /// # Errors
-    /// [`Error::ReadOnly`].
+    /// [`Error::ReadOnly`]; [`Error::TooManyUploads`] when the bytes would be refused if they came now.
     pub fn start_upload(&self, name: &RepositoryName, algorithm: Option<Algorithm>) -> Result<UploadSession> {
-        self.writable()?;
+        drop(self.upload_permit()?);
         let hashing = Hashing::new(algorithm.unwrap_or(Algorithm::Sha256));
         let state = UploadState { length: 0, hashing, staged: Vec::new() };
         Ok(self.session(name, UploadId::random(), &state))
