@@ -116,7 +116,7 @@ mod tests {
         for bad in
             [r#"{"a":1,"a":2}"#, r#"{"x":[{"a":1,"\u0061":2}]}"#, "", "{", "{}x", "\u{feff}{}", "1e400", &deep, &nested]
         {
-            assert!(check(bad.as_bytes()).is_err(), "{:.40} was accepted", bad);
+            assert!(check(bad.as_bytes()).is_err(), "{bad:.40} was accepted");
         }
         assert!(check(b"\"\xff\"").is_err());
     }

@@ -39,21 +39,18 @@ pub(super) async fn receive(
         }
         let chunks = std::mem::take(&mut batch.chunks);
         let write = async { if chunks.is_empty() { Ok(()) } else { upload.append(chunks).await } };
-        match batch.end.take() {
-            Some(end) => {
-                write.await?;
-                let interrupted = match end {
-                    End::Complete => None,
-                    End::Interrupted(error) => Some(error),
-                };
-                return Ok(Received { bytes: received, interrupted });
-            }
-            None => {
-                let (written, next) = join!(write, gather(body, hashing));
-                written?;
-                batch = next;
-            }
-        }
+        let Some(end) = batch.end.take() else {
+            let (written, next) = join!(write, gather(body, hashing));
+            written?;
+            batch = next;
+            continue;
+        };
+        write.await?;
+        let interrupted = match end {
+            End::Complete => None,
+            End::Interrupted(error) => Some(error),
+        };
+        return Ok(Received { bytes: received, interrupted });
     }
 }
 

@@ -159,7 +159,7 @@ impl Door {
             Endpoint::DeleteManifest { name, reference } => manifests::delete(call, name, reference).await,
             Endpoint::PullBlob { name, digest } => blobs::pull(call, name, digest).await,
             Endpoint::DeleteBlob { name, digest } => blobs::delete(call, name, digest).await,
-            Endpoint::BeginUpload { name, algorithm } => uploads::begin(call, name, *algorithm).await,
+            Endpoint::BeginUpload { name, algorithm } => uploads::begin(call, name, *algorithm),
             Endpoint::PushBlob { name, digest } => uploads::push(call, name, digest, body).await,
             Endpoint::MountBlob { name, digest, source } => uploads::mount(call, name, digest, source.as_ref()).await,
             Endpoint::UploadStatus { name, id, state } => uploads::status(call, Session { name, id: *id, state }).await,

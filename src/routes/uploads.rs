@@ -25,7 +25,7 @@ pub(super) struct Session<'a> {
 }
 
 /// `POST`: begins a session. A body is not looked at.
-pub(super) async fn begin(
+pub(super) fn begin(
     call: &Call<'_>,
     name: &RepositoryName,
     algorithm: Option<Algorithm>,
@@ -65,7 +65,7 @@ pub(super) async fn mount(
             Mount::Declined => {}
         }
     }
-    begin(call, name, Some(digest.algorithm())).await
+    begin(call, name, Some(digest.algorithm()))
 }
 
 /// `GET` or `HEAD`: where the session stands.

@@ -1,7 +1,7 @@
 //! Manifests: what is refused, what is kept, and what a delete takes along.
 
 use super::*;
-use crate::registry::{Error, IndexPlatforms, RepositoryClass};
+use crate::registry::{Error, IndexPlatforms, PageRequest, RepositoryClass};
 
 fn by_digest(digest: Digest) -> Reference {
     Reference::Digest(digest)
@@ -51,7 +51,7 @@ async fn all_that_is_missing_is_named() {
     let refused = registry.put_manifest(&name("b"), &Reference::Tag(tag("t")), &[], None, manifest).await;
     let Err(Error::ReferencesUnknown { missing, .. }) = refused else { panic!("{refused:?}") };
     assert_eq!(missing, [sha256(b"{}"), sha256(b"layer")]);
-    assert!(matches!(registry.tags(&name("b"), &Default::default()).await, Err(Error::NameUnknown(_))));
+    assert!(matches!(registry.tags(&name("b"), &PageRequest::default()).await, Err(Error::NameUnknown(_))));
 }
 
 async fn push_index(config: Config) -> super::super::Result<()> {
@@ -129,7 +129,7 @@ async fn deleting_a_manifest_takes_its_tags_and_no_others() {
     push_tag(&registry, "a", "latest", &one).await;
     push_tag(&registry, "a", "v2", &two).await;
     registry.delete_manifest(&name("a"), &by_digest(digest)).await.unwrap();
-    let tags = registry.tags(&name("a"), &Default::default()).await.unwrap().items;
+    let tags = registry.tags(&name("a"), &PageRequest::default()).await.unwrap().items;
     assert_eq!(tags, [tag("v2")]);
     let gone = registry.manifest(&name("a"), &by_digest(digest)).await;
     assert!(matches!(gone, Err(Error::ManifestUnknown { .. })));
@@ -144,7 +144,7 @@ async fn deleting_a_tag_leaves_the_manifest() {
     let digest = push_tag(&registry, "a", "v1", &manifest).await;
     registry.delete_manifest(&name("a"), &Reference::Tag(tag("v1"))).await.unwrap();
     assert!(registry.manifest(&name("a"), &by_digest(digest)).await.is_ok());
-    assert!(registry.tags(&name("a"), &Default::default()).await.unwrap().items.is_empty());
+    assert!(registry.tags(&name("a"), &PageRequest::default()).await.unwrap().items.is_empty());
 }
 
 #[tokio::test]

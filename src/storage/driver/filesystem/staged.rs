@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
+use tokio::task::JoinHandle;
 
 use super::Shared;
 use super::directories::Keep;
@@ -19,8 +20,11 @@ use super::failure::failure;
 use super::read::{read_failure, read_range};
 use super::write::write_failure;
 use crate::storage::driver::StagedWrite;
-use crate::storage::error::{Error, Result};
+use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
+
+/// Bytes after which what was appended is synced while more arrives.
+const EARLY_SYNC: u64 = 16 * 1024 * 1024;
 
 /// First byte of a state, so that a later version can tell the states of this one.
 const STATE_VERSION: u8 = 1;
@@ -35,6 +39,16 @@ pub(super) struct Staged {
     content: Durability,
     progress: Progress,
     after_drop: AfterDrop,
+    early: EarlySync,
+}
+
+/// The syncing that goes on while more bytes arrive, so that little is left to wait for when the last one has come.
+#[derive(Debug, Default)]
+struct EarlySync {
+    /// Bytes appended since the last one was begun.
+    appended: u64,
+    /// The one under way.
+    running: Option<JoinHandle<Result<()>>>,
 }
 
 /// What becomes of the file of a staged write that is dropped.
@@ -105,7 +119,8 @@ impl Shared {
         let content = if length == suspended && length > 0 { Durability::Synced } else { Durability::Unsynced };
         let (shared, path, file) = (Arc::clone(self), path.clone(), Arc::new(file));
         let after_drop = AfterDrop::Stays;
-        Ok(Staged { shared, path, file, length, content, progress: Progress::Known, after_drop })
+        let (progress, early) = (Progress::Known, EarlySync::default());
+        Ok(Staged { shared, path, file, length, content, progress, after_drop, early })
     }
 
     /// The length of `file`, which was opened from `path` and must still be what lies there.
@@ -144,15 +159,20 @@ impl Shared {
         let _ = self.disk.remove_directory(parent(path.as_str()));
     }
 
+    /// Makes the bytes of `file` durable, or removes it: the kernel may have dropped what it failed to write, so nobody may go
+    /// on with it.
+    fn sync_staged(&self, path: &StoragePath, file: &File) -> Result<()> {
+        self.disk.sync_file(path.as_str(), file).map_err(|errno| {
+            let _ = self.disk.unlink(path.as_str());
+            write_failure("sync", path.as_str(), errno)
+        })
+    }
+
     /// Moves the complete `file` from `staging` to `path`.
     fn publish(&self, staging: &StoragePath, file: &File, content: Durability, path: &StoragePath) -> Result<()> {
         let (from, to) = (staging.as_str(), path.as_str());
-        if content == Durability::Unsynced
-            && let Err(errno) = self.disk.sync_file(from, file)
-        {
-            // The kernel may have dropped what it failed to write: nobody may go on with this file.
-            let _ = self.disk.unlink(from);
-            return Err(write_failure("sync", from, errno));
+        if content == Durability::Unsynced {
+            self.sync_staged(staging, file)?;
         }
         self.still_staged(staging, file)?;
         self.directories
@@ -176,6 +196,39 @@ impl Staged {
     ) -> Result<T> {
         let (file, path) = (Arc::clone(&self.file), self.path.clone());
         self.shared.run(operation, &self.path, move |shared| work(shared, &path, &file)).await
+    }
+
+    /// Begins to sync what was appended so far, unless that is under way or not worth it yet.
+    async fn sync_early(&mut self, added: u64) -> Result<()> {
+        self.early.appended += added;
+        if self.early.appended < EARLY_SYNC || self.early.running.as_ref().is_some_and(|sync| !sync.is_finished()) {
+            return Ok(());
+        }
+        self.early_sync_ended().await?;
+        self.early.appended = 0;
+        let (shared, path, file) = (Arc::clone(&self.shared), self.path.clone(), Arc::clone(&self.file));
+        self.early.running = Some(tokio::spawn(async move {
+            let synced = path.clone();
+            shared.run("sync", &path, move |shared| shared.sync_staged(&synced, &file)).await
+        }));
+        Ok(())
+    }
+
+    /// Waits for the early sync, whose failure is that of the whole write: the kernel tells it only once.
+    async fn early_sync_ended(&mut self) -> Result<()> {
+        let Some(running) = self.early.running.take() else { return Ok(()) };
+        let ended = running.await.unwrap_or_else(|stopped| {
+            Err(Error::Backend {
+                operation: "sync",
+                path: self.path.to_string(),
+                retry: Retry::Later,
+                source: stopped.into(),
+            })
+        });
+        if ended.is_err() {
+            self.progress = Progress::Unknown;
+        }
+        ended
     }
 
     fn length_is_known(&self) -> Result<()> {
@@ -208,7 +261,7 @@ impl StagedWrite for Staged {
         .await?;
         self.progress = Progress::Known;
         self.length = offset + added;
-        Ok(())
+        self.sync_early(added).await
     }
 
     async fn read_back(&mut self, range: Range<u64>) -> Result<Bytes> {
@@ -221,26 +274,22 @@ impl StagedWrite for Staged {
         .await
     }
 
-    async fn suspend(self: Box<Self>) -> Result<Vec<u8>> {
+    async fn suspend(mut self: Box<Self>) -> Result<Vec<u8>> {
         if self.after_drop == AfterDrop::Goes {
             return Err(stale(&self.path, "it was not opened to be suspended".to_owned()));
         }
         self.length_is_known()?;
+        self.early_sync_ended().await?;
         // Of an empty file nothing can be lost that its state promises.
         if self.content == Durability::Unsynced && self.length > 0 {
-            self.run("sync", |shared, path, file| {
-                shared.disk.sync_file(path.as_str(), file).map_err(|errno| {
-                    let _ = shared.disk.unlink(path.as_str());
-                    write_failure("sync", path.as_str(), errno)
-                })
-            })
-            .await?;
+            self.run("sync", Shared::sync_staged).await?;
         }
         Ok(state(self.length))
     }
 
     async fn publish(mut self: Box<Self>, path: &StoragePath) -> Result<()> {
         self.length_is_known()?;
+        self.early_sync_ended().await?;
         let (content, path) = (self.content, path.clone());
         self.run("publish", move |shared, staging, file| shared.publish(staging, file, content, &path)).await?;
         self.after_drop = AfterDrop::Stays;
