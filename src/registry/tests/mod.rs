@@ -1,6 +1,7 @@
 //! The rules held against the in-memory driver, without HTTP.
 
 mod discovery;
+mod faults;
 mod manifests;
 mod uploads;
 
