@@ -9,7 +9,7 @@
 #
 #   BERTH_BIN         the registry under test (default: the release binary, built if need be)
 #   BERTH_ADDRESS     test a registry that already runs there instead, as ip:port
-#   OCI_SUITE         the suite's program (default: what conformance/install.sh installed)
+#   OCI_SUITE         the suite's program (default: what conformance/install.sh installed, or oci-conformance on the PATH)
 set -euo pipefail
 # shellcheck source=conformance/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -19,6 +19,7 @@ config=$root/conformance/config-$driver.yml
 [ -f "$config" ] || die "there is no driver '$driver': $config does not exist"
 
 suite=${OCI_SUITE:-$cache/bin/conformance}
+[ -x "$suite" ] || suite=$(command -v oci-conformance || printf %s "$suite")
 if [ ! -x "$suite" ]; then
     say "NOT RUN: the official suite is not installed at $suite." >&2
     say "conformance/install.sh installs it where Go's module proxy serves it; otherwise name a build in OCI_SUITE." >&2

@@ -35,6 +35,8 @@ impl Registry {
         if bytes.len() > limit {
             return Err(Error::ManifestTooLarge { limit });
         }
+        // The bytes may be a small part of a large network buffer, which whoever keeps them would keep as a whole.
+        let bytes = Bytes::copy_from_slice(&bytes);
         let algorithm = match reference {
             Reference::Digest(digest) => digest.algorithm(),
             Reference::Tag(_) => Algorithm::Sha256,

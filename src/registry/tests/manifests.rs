@@ -21,6 +21,18 @@ async fn what_was_pushed_is_pulled_to_the_byte() {
     }
 }
 
+/// Each cached manifest once kept the 64 KiB network buffer it had arrived in.
+#[tokio::test]
+async fn a_kept_manifest_does_not_keep_the_buffer_it_arrived_in() {
+    let registry = registry();
+    let manifest = image(&registry, "a", "").await;
+    let mut buffer = vec![0; 64 * 1024];
+    buffer[..manifest.len()].copy_from_slice(&manifest);
+    let buffer = Bytes::from(buffer);
+    push_tag(&registry, "a", "t", &buffer.slice(..manifest.len())).await;
+    assert!(buffer.is_unique());
+}
+
 #[tokio::test]
 async fn a_manifest_keeps_the_type_it_was_pushed_as() {
     let registry = registry();
