@@ -11,14 +11,12 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use super::suspended::{self, stale};
 use super::{
     Content, Driver, Entries, Entry, EntryKind, ListPage, Listing, Object, PresignMethod, StagedWrite, Stat, WriteMode,
 };
 use crate::storage::error::{Error, Result};
 use crate::storage::layout::StoragePath;
-
-/// First byte of a staged write's state.
-const STATE_VERSION: u8 = 1;
 
 /// Objects in memory, gone when the last clone is dropped.
 #[derive(Debug, Clone, Default)]
@@ -88,12 +86,9 @@ impl Memory {
     }
 
     fn staged(&self, path: &StoragePath, state: &[u8]) -> Result<Arc<Slot>> {
-        let suspended = length_of(path, state)?;
+        let promised = suspended::decode(path, state)?;
         let Kept::Staged(slot) = self.get(path)?.content else { return Err(not_found(path)) };
-        let found = slot.bytes().len() as u64;
-        if found < suspended {
-            return Err(stale(path, format!("it holds {found} bytes of the {suspended} that were written")));
-        }
+        suspended::check(path, promised, slot.bytes().len() as u64)?;
         Ok(slot)
     }
 }
@@ -280,9 +275,7 @@ impl StagedWrite for Held {
         if self.place == Place::Nowhere {
             return Err(stale(&self.path, "it was not opened to be suspended".to_owned()));
         }
-        let mut state = vec![STATE_VERSION];
-        state.extend(self.length().to_be_bytes());
-        Ok(state)
+        Ok(suspended::encode(self.length()))
     }
 
     async fn publish(self: Box<Self>, path: &StoragePath) -> Result<()> {
@@ -300,25 +293,8 @@ impl StagedWrite for Held {
     }
 }
 
-/// The length that `state` was issued for.
-fn length_of(path: &StoragePath, state: &[u8]) -> Result<u64> {
-    if state.is_empty() {
-        return Ok(0);
-    }
-    state
-        .split_first()
-        .filter(|(version, _)| **version == STATE_VERSION)
-        .and_then(|(_, length)| length.try_into().ok())
-        .map(u64::from_be_bytes)
-        .ok_or_else(|| stale(path, "the state is not one of this driver".to_owned()))
-}
-
 fn not_found(path: &StoragePath) -> Error {
     Error::NotFound { path: path.to_string() }
-}
-
-fn stale(path: &StoragePath, reason: String) -> Error {
-    Error::StaleState { path: path.to_string(), reason }
 }
 
 #[cfg(test)]

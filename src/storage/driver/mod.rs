@@ -27,6 +27,7 @@ pub mod memory;
 #[cfg(test)]
 mod model;
 pub mod observed;
+mod suspended;
 
 pub use filesystem::Access;
 pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};

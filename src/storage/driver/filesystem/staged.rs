@@ -20,14 +20,12 @@ use super::failure::failure;
 use super::read::{read_failure, read_range};
 use super::write::write_failure;
 use crate::storage::driver::StagedWrite;
+use crate::storage::driver::suspended::{self, stale};
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
 
 /// Bytes after which what was appended is synced while more arrives.
 const EARLY_SYNC: u64 = 16 * 1024 * 1024;
-
-/// First byte of a state, so that a later version can tell the states of this one.
-const STATE_VERSION: u8 = 1;
 
 /// A staged write that this request holds.
 #[derive(Debug)]
@@ -101,22 +99,22 @@ impl Shared {
 
     /// See [`crate::storage::driver::Driver::resume`].
     pub(super) fn resume(self: &Arc<Self>, path: &StoragePath, state: &[u8]) -> Result<Staged> {
-        let suspended = length_of(path, state)?;
+        let promised = suspended::decode(path, state)?;
         let file = self.disk.open_for_writing(path.as_str()).map_err(|errno| read_failure("open", path, errno))?;
-        self.held(path, file, suspended)
+        self.held(path, file, promised)
     }
 
-    /// Takes the lock on `file`, which was opened from `path` and had `suspended` bytes when it was last synced.
-    fn held(self: &Arc<Self>, path: &StoragePath, file: File, suspended: u64) -> Result<Staged> {
+    /// Takes the lock on `file`, which was opened from `path` and had `promised` durable bytes when it was laid down.
+    fn held(self: &Arc<Self>, path: &StoragePath, file: File, promised: u64) -> Result<Staged> {
         rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
             Errno::WOULDBLOCK => Error::Busy { path: path.to_string() },
             errno => failure("lock", path.as_str(), errno),
         })?;
         // Whoever held the lock before may have published the file between our opening it and our locking it.
         let length = self.still_staged(path, &file)?;
-        check_length(path, suspended, length)?;
+        suspended::check(path, promised, length)?;
         // An empty file was never synced.
-        let content = if length == suspended && length > 0 { Durability::Synced } else { Durability::Unsynced };
+        let content = if length == promised && length > 0 { Durability::Synced } else { Durability::Unsynced };
         let (shared, path, file) = (Arc::clone(self), path.clone(), Arc::new(file));
         let after_drop = AfterDrop::Stays;
         let (progress, early) = (Progress::Known, EarlySync::default());
@@ -135,9 +133,9 @@ impl Shared {
 
     /// See [`crate::storage::driver::Driver::staged_length`].
     pub(super) async fn staged_length(self: &Arc<Self>, path: &StoragePath, state: &[u8]) -> Result<u64> {
-        let suspended = length_of(path, state)?;
+        let promised = suspended::decode(path, state)?;
         let length = self.stat(path).await?.size;
-        check_length(path, suspended, length)?;
+        suspended::check(path, promised, length)?;
         Ok(length)
     }
 
@@ -284,7 +282,7 @@ impl StagedWrite for Staged {
         if self.content == Durability::Unsynced && self.length > 0 {
             self.run("sync", Shared::sync_staged).await?;
         }
-        Ok(state(self.length))
+        Ok(suspended::encode(self.length))
     }
 
     async fn publish(mut self: Box<Self>, path: &StoragePath) -> Result<()> {
@@ -313,36 +311,4 @@ impl Drop for Staged {
             let _ = self.shared.discard_staged(&self.path);
         }
     }
-}
-
-/// The state of a staged write of which `length` bytes are durable.
-fn state(length: u64) -> Vec<u8> {
-    let mut state = vec![STATE_VERSION];
-    state.extend(length.to_be_bytes());
-    state
-}
-
-/// The length that `state` was issued for.
-fn length_of(path: &StoragePath, state: &[u8]) -> Result<u64> {
-    if state.is_empty() {
-        return Ok(0);
-    }
-    state
-        .split_first()
-        .filter(|(version, _)| **version == STATE_VERSION)
-        .and_then(|(_, length)| length.try_into().ok())
-        .map(u64::from_be_bytes)
-        .ok_or_else(|| stale(path, "the state is not one of this driver".to_owned()))
-}
-
-/// More bytes than were suspended are what a request wrote that did not end well; fewer are a loss.
-fn check_length(path: &StoragePath, suspended: u64, found: u64) -> Result<()> {
-    if found < suspended {
-        return Err(stale(path, format!("it holds {found} bytes of the {suspended} that were written")));
-    }
-    Ok(())
-}
-
-fn stale(path: &StoragePath, reason: String) -> Error {
-    Error::StaleState { path: path.to_string(), reason }
 }
