@@ -20,6 +20,8 @@ source "$root/conformance/engines.sh"
 clients=("$@")
 [ "$#" -gt 0 ] || clients=(curl crane skopeo regctl oras helm notation cosign podman buildah containerd docker docker_containerd)
 
+# Before the home changes: cargo looks there for its toolchain.
+[ -n "${BERTH_ADDRESS:-}" ] || need_berth
 export HOME=$work/home XDG_RUNTIME_DIR=$work/run DOCKER_CONFIG=$work/home/docker
 unset XDG_CONFIG_HOME XDG_DATA_HOME REGISTRY_AUTH_FILE
 mkdir -p "$HOME" "$XDG_RUNTIME_DIR" "$DOCKER_CONFIG"
