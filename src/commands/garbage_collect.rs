@@ -28,6 +28,7 @@ pub(super) struct Options {
 pub(super) fn run(_options: &Options) -> ExitCode {
     super::failed(
         &"garbage-collect is not built into this release and nothing was removed. Stop this registry and run distribution's \
-          own garbage-collect on the same configuration and data: it understands everything stored here.",
+          own garbage-collect on the same configuration and data. It stops without removing anything when a manifest is neither \
+          an image nor an index; and with --delete-untagged it removes signatures and other referrers, which it does not know.",
     )
 }

@@ -68,7 +68,7 @@ impl Registry {
             Access::ReadWrite => IndexWrites::Allowed,
             Access::ReadOnly => IndexWrites::Forbidden,
         };
-        let referrers = self.store.referrers_of(name, subject, self.manifest_limit(), writes).await?;
+        let referrers = self.store.referrers_of(name, subject, self.stored_manifest_limit(), writes).await?;
         for (digest, fallback) in referrers {
             let key = digest.to_string();
             if page.after.as_ref().is_some_and(|after| key <= *after) {

@@ -30,17 +30,18 @@ impl Registry {
                 if !self.store.has_manifest(name, digest).await? {
                     return Err(unknown());
                 }
+                // Everything is read before anything goes, so that a failure to read leaves the manifest as it was.
+                let subject = self.subject_of(name, digest).await?;
                 let tags = self.store.tags_of(name, digest).await?;
                 let deletes: Vec<_> = tags.iter().map(|tag| self.store.delete_tag(name, tag)).collect();
                 stream::iter(deletes).buffer_unordered(PARALLEL_DELETES).try_collect::<()>().await?;
-                let subject = self.subject_of(name, digest).await?;
                 Ok(self.store.delete_manifest(name, digest, subject.as_ref()).await?)
             }
         }
     }
 
     async fn subject_of(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Digest>> {
-        let stored = undamaged(self.store.manifest(name, digest, self.manifest_limit()).await)?;
+        let stored = undamaged(self.store.manifest(name, digest, self.stored_manifest_limit()).await)?;
         let manifest =
             stored.and_then(|(bytes, media_type)| Manifest::parse(Some(media_type), bytes, digest.algorithm()).ok());
         Ok(manifest.and_then(|manifest| manifest.subject().map(|subject| subject.digest)))

@@ -27,8 +27,7 @@ impl Registry {
             Reference::Digest(digest) => *digest,
             Reference::Tag(tag) => undamaged(self.store.resolve_tag(name, tag).await)?.ok_or_else(unknown)?,
         };
-        // What lies in the store was within the limit of its day, which may have been a larger one.
-        let limit = self.manifest_limit().saturating_mul(16);
+        let limit = self.stored_manifest_limit();
         let (bytes, media_type) = undamaged(self.store.manifest(name, &digest, limit).await)?.ok_or_else(unknown)?;
         Ok(StoredManifest { digest, media_type, bytes })
     }

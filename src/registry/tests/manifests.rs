@@ -149,6 +149,20 @@ async fn deleting_a_manifest_takes_its_tags_and_no_others() {
     assert!(matches!(again, Err(Error::ManifestUnknown { .. })));
 }
 
+/// Once the limit was lowered, a manifest above it could be pulled but no longer deleted, and lost its tags in the attempt.
+#[tokio::test]
+async fn a_manifest_above_todays_limit_can_be_deleted() {
+    let driver = memory();
+    let generous = replica(&driver);
+    let manifest = image(&generous, "a", "").await;
+    let digest = push_tag(&generous, "a", "t", &manifest).await;
+    let mut config = config();
+    config.limits.manifest_bytes = manifest.len() / 2;
+    let strict = Registry::new(config, Store::new(driver, &storage::Config::default()));
+    strict.delete_manifest(&name("a"), &by_digest(digest)).await.unwrap();
+    assert!(strict.tags(&name("a"), &PageRequest::default()).await.unwrap().items.is_empty());
+}
+
 #[tokio::test]
 async fn deleting_a_tag_leaves_the_manifest() {
     let registry = registry();
