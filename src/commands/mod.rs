@@ -84,6 +84,14 @@ fn load(argument: Option<PathBuf>) -> Result<Loaded, ExitCode> {
     Config::load(source, environment).map_err(|error| failed(&error))
 }
 
+/// Runs what needs to wait for a network, in a command that otherwise does not.
+fn blocking<T, E: std::error::Error + Send + Sync + 'static>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(work)?)
+}
+
 /// Says what went wrong and how the process ends for it.
 fn failed(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("registry: {error}");

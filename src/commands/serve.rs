@@ -45,7 +45,7 @@ async fn serve(loaded: Loaded) -> Result<Outcome, Refusal> {
     }
     warn_of_surprises(&config);
     let bound = server::bind(config.server.clone()).await?;
-    let driver = driver::open(&config.storage, driver::Access::ReadWrite)?;
+    let driver = driver::open(&config.storage, driver::Access::ReadWrite).await?;
     let metrics = Metrics::new();
     let driver_name = driver.name();
     let store = Store::new(observe(driver, &config, &metrics), &config.storage);
@@ -102,6 +102,7 @@ fn announce(origin: &Source, address: &Address, driver: &DriverConfig) {
     let place = match driver {
         DriverConfig::Filesystem(filesystem) => filesystem.root_directory.display().to_string(),
         DriverConfig::Memory => "memory, until this process ends".to_owned(),
+        DriverConfig::S3(_) | DriverConfig::Oss(_) => "a bucket".to_owned(),
     };
     match address {
         Address::Tcp(address) => info!(

@@ -19,7 +19,7 @@ pub(super) fn run(config: Option<PathBuf>) -> ExitCode {
         && !filesystem.root_directory.exists()
     {
         eprintln!("registry: note: {} does not exist yet; serve makes it", filesystem.root_directory.display());
-    } else if let Err(error) = driver::open(&config.storage, driver::Access::Read) {
+    } else if let Err(error) = super::blocking(driver::open(&config.storage, driver::Access::Read)) {
         return super::failed(&error);
     }
     if let Some(tls) = &config.server.tls

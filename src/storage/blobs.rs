@@ -1,6 +1,6 @@
 //! Blobs: content under its digest, and the links that say which repositories it belongs to.
 
-use super::driver::Object;
+use super::driver::{Object, Reading};
 use super::layout::{RepositoryPaths, blob_data};
 use super::{Result, Store, found};
 use crate::oci::{Digest, RepositoryName};
@@ -9,7 +9,7 @@ impl Store {
     /// Opens the blob `digest` of the repository; `None` when the link or the content is missing.
     pub async fn open_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Object>> {
         let Some(target) = self.linked_blob(name, digest).await? else { return Ok(None) };
-        found(self.driver.open(&blob_data(&target)).await)
+        found(self.driver.open(&blob_data(&target), Reading::Whole).await)
     }
 
     /// Bytes of the blob `digest` of the repository, asked of the driver each time; `None` when the link or the content is

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+pub use super::driver::oss::Config as Oss;
+pub use super::driver::s3::Config as S3;
+
 /// The `storage` section as far as drivers and caches are concerned.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -32,6 +35,10 @@ pub enum Driver {
     Filesystem(Filesystem),
     /// `storage.inmemory`: gone when the process ends.
     Memory,
+    /// `storage.s3`, also called `storage.s3aws`.
+    S3(Box<S3>),
+    /// `storage.oss`.
+    Oss(Box<Oss>),
 }
 
 /// `storage.filesystem`.

@@ -25,6 +25,11 @@ impl StoragePath {
         Self(format!("{}.{}.tmp", self.0, uuid::Uuid::new_v4()))
     }
 
+    /// The path of what a listing of the directory `self` names `below`.
+    pub(in crate::storage) fn listed(&self, below: &str) -> Self {
+        Self(format!("{}/{below}", self.0))
+    }
+
     /// For the contract suite and drivers' own tests, which need paths that mean nothing.
     #[cfg(test)]
     pub(crate) fn for_test(path: &str) -> Self {

@@ -20,7 +20,9 @@ use bytes::Bytes;
 
 use crate::oci::Digest;
 
-pub use config::{Config, Driver as DriverConfig, Filesystem as FilesystemConfig, Redirect};
+pub use config::{
+    Config, Driver as DriverConfig, Filesystem as FilesystemConfig, Oss as OssConfig, Redirect, S3 as S3Config,
+};
 pub use error::{Error, Result, Retry, found};
 pub use layout::StoragePath;
 pub use manifests::{ManifestContent, NewManifest};

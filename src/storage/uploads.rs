@@ -28,7 +28,7 @@ impl Store {
 
     /// Begins writing the content `digest` in one go: what is not published is forgotten.
     pub async fn begin_blob(&self, digest: &Digest) -> Result<StagedUpload> {
-        self.driver.create(&blob_data(digest)).await
+        self.driver.create(&blob_data(digest), None).await
     }
 
     /// Takes up the session that `state` was laid down for; see [`super::driver::Driver::resume`].

@@ -4,11 +4,14 @@
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Driver, ListPage, Listing, Object, PresignMethod, StagedWrite, Stat, WriteMode};
+use super::{
+    Driver, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, Unfinished, WriteMode,
+};
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
 
@@ -135,8 +138,8 @@ impl Driver for Faulty {
         self.plan.call("read", path, self.inner.read(path, limit)).await
     }
 
-    async fn open(&self, path: &StoragePath) -> Result<Object> {
-        self.plan.call("open", path, self.inner.open(path)).await
+    async fn open(&self, path: &StoragePath, reading: Reading) -> Result<Object> {
+        self.plan.call("open", path, self.inner.open(path, reading)).await
     }
 
     async fn write(&self, path: &StoragePath, content: Bytes, mode: WriteMode) -> Result<()> {
@@ -151,6 +154,14 @@ impl Driver for Faulty {
     async fn delete_many(&self, paths: &[StoragePath]) -> Result<()> {
         let first = paths.first().map_or_else(String::new, ToString::to_string);
         self.plan.call("delete_many", first, self.inner.delete_many(paths)).await
+    }
+
+    async fn tree(&self, prefix: &StoragePath, page: &ListPage) -> Result<Tree> {
+        self.plan.call("tree", prefix, self.inner.tree(prefix, page)).await
+    }
+
+    async fn unfinished_writes(&self, before: SystemTime, what: Unfinished) -> Result<u64> {
+        self.plan.call("unfinished_writes", "", self.inner.unfinished_writes(before, what)).await
     }
 
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {
@@ -170,8 +181,8 @@ impl Driver for Faulty {
         Ok(self.plan.wrap(staging, inner))
     }
 
-    async fn create(&self, target: &StoragePath) -> Result<Box<dyn StagedWrite>> {
-        let inner = self.plan.call("create", target, self.inner.create(target)).await?;
+    async fn create(&self, target: &StoragePath, length: Option<u64>) -> Result<Box<dyn StagedWrite>> {
+        let inner = self.plan.call("create", target, self.inner.create(target, length)).await?;
         Ok(self.plan.wrap(target, inner))
     }
 

@@ -13,7 +13,8 @@ use bytes::Bytes;
 
 use super::suspended::{self, stale};
 use super::{
-    Content, Driver, Entries, Entry, EntryKind, ListPage, Listing, Object, PresignMethod, StagedWrite, Stat, WriteMode,
+    Content, Driver, Entries, Entry, EntryKind, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat,
+    WriteMode,
 };
 use crate::storage::error::{Error, Result};
 use crate::storage::layout::StoragePath;
@@ -113,7 +114,7 @@ impl Driver for Memory {
         Ok(stored.bytes())
     }
 
-    async fn open(&self, path: &StoragePath) -> Result<Object> {
+    async fn open(&self, path: &StoragePath, _reading: Reading) -> Result<Object> {
         let content = self.get(path)?.bytes();
         Ok(Object { size: content.len() as u64, content: Content::Memory(content) })
     }
@@ -176,7 +177,7 @@ impl Driver for Memory {
         Ok(Box::new(Held::take(self, staging, slot)?))
     }
 
-    async fn create(&self, target: &StoragePath) -> Result<Box<dyn StagedWrite>> {
+    async fn create(&self, target: &StoragePath, _length: Option<u64>) -> Result<Box<dyn StagedWrite>> {
         let mut held = Held::take(self, target, Arc::default())?;
         held.place = Place::Nowhere;
         Ok(Box::new(held))

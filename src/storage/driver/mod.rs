@@ -17,6 +17,7 @@ use super::config::{Config, Driver as DriverConfig};
 use super::error::Result;
 use super::layout::StoragePath;
 
+mod bucket;
 #[cfg(test)]
 pub(in crate::storage) mod contract;
 #[cfg(test)]
@@ -27,19 +28,25 @@ pub mod memory;
 #[cfg(test)]
 mod model;
 pub mod observed;
+pub mod oss;
+pub mod s3;
 mod suspended;
+mod tree;
 
 pub use filesystem::Access;
 pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
+pub use tree::{Tree, TreeEntry};
 
 /// Opens the driver that `config` names, fit for `access`.
 ///
 /// # Errors
 /// `Backend` whose message says which place cannot be used and what to do about it.
-pub fn open(config: &Config, access: Access) -> Result<Arc<dyn Driver>> {
+pub async fn open(config: &Config, access: Access) -> Result<Arc<dyn Driver>> {
     match &config.driver {
         DriverConfig::Filesystem(config) => Ok(Arc::new(filesystem::Filesystem::open(config, access)?)),
         DriverConfig::Memory => Ok(Arc::new(memory::Memory::new())),
+        DriverConfig::S3(config) => s3::open(config).await,
+        DriverConfig::Oss(config) => oss::open(config).await,
     }
 }
 
@@ -64,12 +71,12 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// `NotFound`; `TooLarge` when the object has more than `limit` bytes, without reading it.
     async fn read(&self, path: &StoragePath, limit: u64) -> Result<Bytes>;
 
-    /// A handle for reading the object at `path` piecewise. It goes on giving the same bytes when the path is overwritten
+    /// A handle for reading the object at `path` piecewise; `reading` says what will be asked of it first. It goes on giving the same bytes when the path is overwritten
     /// or deleted meanwhile, or fails; it never gives others.
     ///
     /// # Errors
     /// `NotFound`.
-    async fn open(&self, path: &StoragePath) -> Result<Object>;
+    async fn open(&self, path: &StoragePath, reading: Reading) -> Result<Object>;
 
     /// Writes a small object atomically and durably: afterwards, also after a crash, readers see all of it or what was
     /// there before.
@@ -105,29 +112,41 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// removed.
     async fn list(&self, prefix: &StoragePath, page: &ListPage) -> Result<Listing>;
 
+    /// One page of the objects anywhere below the directory `prefix`, at most `page.limit` of them. `page.after` is the
+    /// `next` of the page before. Objects that come or go meanwhile may or may not be on it.
+    async fn tree(&self, prefix: &StoragePath, page: &ListPage) -> Result<Tree> {
+        tree::walk(self, prefix, page).await
+    }
+
     /// An address from which a client may fetch the object itself for a limited time, if the driver has such.
     async fn presigned_url(&self, path: &StoragePath, method: PresignMethod) -> Result<Option<String>>;
 
-    /// Opens a new staged write. `staging` is where a driver that needs a place puts the bytes; nothing is visible to
-    /// [`Driver::read`] at any path other than `staging` before [`StagedWrite::publish`].
+    /// Opens a new staged write. `staging` is where a driver that needs a place puts the bytes, at the path itself or below
+    /// it; nothing is visible to [`Driver::read`] elsewhere before [`StagedWrite::publish`].
     ///
     /// # Errors
-    /// `AlreadyExists` when `staging` is in use; `NoSpace`.
+    /// `NoSpace`; `AlreadyExists` when `staging` is in use, from a driver that has one place for it. One that tells staged
+    /// writes apart by their state alone begins another.
     async fn stage(&self, staging: &StoragePath) -> Result<Box<dyn StagedWrite>>;
 
     /// Opens a staged write whose bytes are known to become the object at `target`: a driver can put them where they will
     /// stay. [`StagedWrite::publish`] must name `target`; it cannot be suspended, and dropping it forgets its bytes.
     ///
-    /// # Errors
-    /// `NoSpace`.
-    async fn create(&self, target: &StoragePath) -> Result<Box<dyn StagedWrite>>;
-
-    /// Takes up a staged write that [`StagedWrite::suspend`] laid down, in this process or another. An empty `state` is that
-    /// of a client that was never told of one: whatever lies at `staging` is taken up.
+    /// `length` is how many bytes are announced, if that is known: a driver to which writing is dear leaves an object of
+    /// that length as it is, because what is published at one path is always the same.
     ///
     /// # Errors
-    /// `NotFound` when it was published, aborted or purged; `Busy` while another request holds it; `StaleState` when
-    /// `state` is none that this driver issued for `staging`.
+    /// `NoSpace`.
+    async fn create(&self, target: &StoragePath, length: Option<u64>) -> Result<Box<dyn StagedWrite>>;
+
+    /// Takes up a staged write that [`StagedWrite::suspend`] laid down, in this process or another. An empty `state` is that
+    /// of a client that was never told of one: a driver that has one place for it takes up whatever lies at `staging`, for
+    /// others nothing does.
+    ///
+    /// # Errors
+    /// `NotFound` when it was published, aborted or purged, which a bucket tells only when the bytes are needed; `Busy`
+    /// while another request holds it in this process, or in any if the driver can know; `StaleState` when `state` is none
+    /// that this driver issued for `staging`.
     async fn resume(&self, staging: &StoragePath, state: &[u8]) -> Result<Box<dyn StagedWrite>>;
 
     /// Bytes that a suspended or abandoned staged write holds, without taking it up.
@@ -138,6 +157,18 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
 
     /// Removes a staged write whoever holds it. A missing one is not an error.
     async fn discard_staged(&self, staging: &StoragePath, state: &[u8]) -> Result<()>;
+
+    /// Gives up what writes that never ended, and were begun before `before` by the store's clock, left in the store where
+    /// no listing shows it: the open multipart uploads of a bucket. Returns how many there were; with
+    /// [`Unfinished::Count`] they stay.
+    async fn unfinished_writes(&self, _before: SystemTime, _what: Unfinished) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// What the store was seen to promise, tried out by writing below `docker/registry/v2/gc/probe` and removing it again.
+    async fn capabilities(&self) -> Result<Capabilities> {
+        Ok(Capabilities { create_only: Kept::Yes, read_after_write: Kept::Yes, list_after_write: Kept::Yes })
+    }
 }
 
 /// Bytes on their way to a path: appended in order, then published or aborted, possibly over several requests.
@@ -211,6 +242,44 @@ impl fmt::Debug for Content {
 pub trait ReadRange: Send + Sync {
     /// The bytes in `range`; dropping the stream stops the transfer.
     fn read_range(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>>;
+}
+
+/// What is read first of an object that is opened, so that a bucket need not be asked twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reading {
+    /// All of it, from its beginning.
+    Whole,
+    /// Parts of it, or nothing but its size.
+    Parts,
+}
+
+/// What to do about unfinished writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfinished {
+    /// Count them.
+    Count,
+    /// Remove them.
+    Remove,
+}
+
+/// What a store keeps of what its drivers hope for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Of several writers with [`WriteMode::CreateOnly`] exactly one succeeds.
+    pub create_only: Kept,
+    /// What was written is read by the next request.
+    pub read_after_write: Kept,
+    /// What was written is in the next listing, and what was removed is in none.
+    pub list_after_write: Kept,
+}
+
+/// Whether a store keeps a promise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It was seen to.
+    Yes,
+    /// It was seen not to.
+    No,
 }
 
 /// Whether a write may replace what is there.

@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Driver, ListPage, Listing, Object, PresignMethod, Result, StagedWrite, Stat, StoragePath, WriteMode};
+use super::{
+    Capabilities, Driver, ListPage, Listing, Object, PresignMethod, Reading, Result, StagedWrite, Stat, StoragePath,
+    Tree, Unfinished, WriteMode,
+};
 
 /// Called with distribution's name for the action and how long it took.
 pub type Observer = Arc<dyn Fn(&'static str, Duration) + Send + Sync>;
@@ -53,8 +56,8 @@ impl Driver for Observed {
         self.timed("GetContent", self.inner.read(path, limit)).await
     }
 
-    async fn open(&self, path: &StoragePath) -> Result<Object> {
-        self.timed("Reader", self.inner.open(path)).await
+    async fn open(&self, path: &StoragePath, reading: Reading) -> Result<Object> {
+        self.timed("Reader", self.inner.open(path, reading)).await
     }
 
     async fn write(&self, path: &StoragePath, content: Bytes, mode: WriteMode) -> Result<()> {
@@ -89,8 +92,8 @@ impl Driver for Observed {
         self.timed("Writer", self.inner.stage(staging)).await
     }
 
-    async fn create(&self, target: &StoragePath) -> Result<Box<dyn StagedWrite>> {
-        self.timed("Writer", self.inner.create(target)).await
+    async fn create(&self, target: &StoragePath, length: Option<u64>) -> Result<Box<dyn StagedWrite>> {
+        self.timed("Writer", self.inner.create(target, length)).await
     }
 
     async fn resume(&self, staging: &StoragePath, state: &[u8]) -> Result<Box<dyn StagedWrite>> {
@@ -103,5 +106,17 @@ impl Driver for Observed {
 
     async fn discard_staged(&self, staging: &StoragePath, state: &[u8]) -> Result<()> {
         self.timed("Delete", self.inner.discard_staged(staging, state)).await
+    }
+
+    async fn tree(&self, prefix: &StoragePath, page: &ListPage) -> Result<Tree> {
+        self.timed("Walk", self.inner.tree(prefix, page)).await
+    }
+
+    async fn unfinished_writes(&self, before: SystemTime, what: Unfinished) -> Result<u64> {
+        self.inner.unfinished_writes(before, what).await
+    }
+
+    async fn capabilities(&self) -> Result<Capabilities> {
+        self.inner.capabilities().await
     }
 }

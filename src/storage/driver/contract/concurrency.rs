@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use super::{PLENTY, all_of, at, get, pattern, put};
+use crate::storage::driver::Reading;
 use crate::storage::driver::{Driver, ListPage, WriteMode};
 use crate::storage::error::Error;
 
@@ -48,7 +49,7 @@ pub(in crate::storage) async fn readers_never_see_a_mixture(driver: Arc<dyn Driv
     }
     while writing.load(Ordering::Relaxed) > 0 {
         assert!(whole(&driver.read(&path, PLENTY).await.unwrap()));
-        let object = driver.open(&path).await.unwrap();
+        let object = driver.open(&path, Reading::Whole).await.unwrap();
         tokio::task::yield_now().await;
         assert!(whole(&all_of(&object).await));
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{PLENTY, all_of, at, get, pattern, put, top};
+use crate::storage::driver::Reading;
 use crate::storage::driver::{Driver, WriteMode};
 use crate::storage::error::Error;
 
@@ -16,7 +17,7 @@ pub(in crate::storage) async fn reads_what_was_written(driver: Arc<dyn Driver>) 
         driver.write(&path, content.clone(), WriteMode::Overwrite).await.unwrap();
         assert_eq!(driver.stat(&path).await.unwrap().size, size as u64);
         assert!(driver.read(&path, PLENTY).await.unwrap() == content, "read of {size} bytes");
-        let object = driver.open(&path).await.unwrap();
+        let object = driver.open(&path, Reading::Whole).await.unwrap();
         assert_eq!(object.size, size as u64);
         assert!(all_of(&object).await == content, "open of {size} bytes");
     }
@@ -38,7 +39,7 @@ pub(in crate::storage) async fn what_is_missing_is_not_found(driver: Arc<dyn Dri
         let errors = [
             driver.stat(&path).await.unwrap_err(),
             driver.read(&path, PLENTY).await.unwrap_err(),
-            driver.open(&path).await.unwrap_err(),
+            driver.open(&path, Reading::Whole).await.unwrap_err(),
         ];
         for error in errors {
             assert!(matches!(&error, Error::NotFound { path } if path.ends_with(missing)), "{missing}: {error}");
@@ -50,7 +51,7 @@ pub(in crate::storage) async fn a_directory_is_not_an_object(driver: Arc<dyn Dri
     put(&*driver, "a/b/link", "one").await;
     assert!(driver.stat(&at("a/b")).await.unwrap_err().is_not_found());
     assert!(driver.read(&at("a/b"), PLENTY).await.unwrap_err().is_not_found());
-    assert!(driver.open(&at("a/b")).await.unwrap_err().is_not_found());
+    assert!(driver.open(&at("a/b"), Reading::Parts).await.unwrap_err().is_not_found());
     driver.delete(&at("a/b")).await.unwrap();
     assert_eq!(get(&*driver, "a/b/link").await.as_deref(), Some("one"));
 }
@@ -140,9 +141,9 @@ pub(in crate::storage) async fn delete_prefix_removes_no_object_of_that_name(dri
 pub(in crate::storage) async fn an_open_object_outlives_overwriting_and_deleting(driver: Arc<dyn Driver>) {
     let (path, content) = (at("a/data"), pattern(200_000));
     driver.write(&path, content.clone(), WriteMode::Overwrite).await.unwrap();
-    let before = driver.open(&path).await.unwrap();
+    let before = driver.open(&path, Reading::Whole).await.unwrap();
     driver.write(&path, "another".into(), WriteMode::Overwrite).await.unwrap();
-    let between = driver.open(&path).await.unwrap();
+    let between = driver.open(&path, Reading::Whole).await.unwrap();
     driver.delete(&path).await.unwrap();
     assert!(all_of(&before).await == content);
     assert_eq!(all_of(&between).await, "another");

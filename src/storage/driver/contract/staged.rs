@@ -179,7 +179,7 @@ pub(in crate::storage) async fn a_direct_write_is_seen_when_published_and_forgot
 ) {
     let target = at("b/direct/data");
     let begin = || async {
-        let mut direct = driver.create(&target).await.unwrap();
+        let mut direct = driver.create(&target, Some(7)).await.unwrap();
         direct.append(vec![Bytes::from("con"), Bytes::from("tent")]).await.unwrap();
         assert_eq!(direct.length(), 7);
         direct

@@ -32,7 +32,7 @@ use self::directories::Directories;
 use self::disk::Disk;
 use self::inline::Inline;
 use self::listings::Listings;
-use super::{Driver, ListPage, Listing, Object, PresignMethod, StagedWrite, Stat, WriteMode};
+use super::{Driver, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, WriteMode};
 use crate::storage::config::Filesystem as Config;
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
@@ -117,7 +117,7 @@ impl Driver for Filesystem {
         self.shared.read(path, limit).await
     }
 
-    async fn open(&self, path: &StoragePath) -> Result<Object> {
+    async fn open(&self, path: &StoragePath, _reading: Reading) -> Result<Object> {
         self.shared.open(path).await
     }
 
@@ -157,7 +157,7 @@ impl Driver for Filesystem {
         Ok(Box::new(staged))
     }
 
-    async fn create(&self, target: &StoragePath) -> Result<Box<dyn StagedWrite>> {
+    async fn create(&self, target: &StoragePath, _length: Option<u64>) -> Result<Box<dyn StagedWrite>> {
         let path = target.clone();
         let staged = self.shared.run("create", target, move |shared| shared.create_beside(&path)).await?;
         Ok(Box::new(staged))

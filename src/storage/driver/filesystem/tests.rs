@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::listings::Listings;
 use super::{Access, Filesystem};
 use crate::storage::config::Filesystem as Config;
+use crate::storage::driver::Reading;
 use crate::storage::driver::{Driver, ListPage, Listing, WriteMode};
 use crate::storage::layout::StoragePath;
 
@@ -92,7 +93,7 @@ async fn what_is_neither_object_nor_directory_is_not_seen() {
     for path in ["d/pipe", "d/dangling"] {
         assert!(driver.stat(&at(path)).await.unwrap_err().is_not_found(), "{path}");
         assert!(driver.read(&at(path), 10).await.unwrap_err().is_not_found(), "{path}");
-        assert!(driver.open(&at(path)).await.unwrap_err().is_not_found(), "{path}");
+        assert!(driver.open(&at(path), Reading::Whole).await.unwrap_err().is_not_found(), "{path}");
     }
 }
 
