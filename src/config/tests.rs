@@ -43,6 +43,7 @@ fn root_directory(config: &Config) -> String {
     match &config.storage.driver {
         DriverConfig::Filesystem(filesystem) => filesystem.root_directory.display().to_string(),
         DriverConfig::Memory => "memory".to_owned(),
+        DriverConfig::S3(_) | DriverConfig::Oss(_) => "a bucket".to_owned(),
     }
 }
 
