@@ -1,0 +1,1 @@
+//! S3 against a server in this process.
