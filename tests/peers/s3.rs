@@ -43,13 +43,25 @@ pub enum Habit {
 pub struct S3Options {
     /// Requests signed for another region are refused.
     pub region: String,
+    /// The one bucket there is.
+    pub bucket: String,
+    /// The one account's access key.
+    pub access_key: String,
+    /// The one account's secret key.
+    pub secret_key: String,
     /// Habits of stores that are not Amazon's.
     pub habits: Vec<Habit>,
 }
 
 impl Default for S3Options {
     fn default() -> Self {
-        Self { region: "us-east-1".to_owned(), habits: Vec::new() }
+        Self {
+            region: "us-east-1".to_owned(),
+            bucket: "images".to_owned(),
+            access_key: "test-access-key".to_owned(),
+            secret_key: "test-secret-key".to_owned(),
+            habits: Vec::new(),
+        }
     }
 }
 
@@ -102,8 +114,8 @@ impl S3Server {
         listener.set_nonblocking(true).expect("sockets can be non-blocking");
         let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime is here");
         let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
-        let mut builder = S3ServiceBuilder::new(Objects::new(BUCKET, options.habits.clone()));
-        builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+        let mut builder = S3ServiceBuilder::new(Objects::new(options.bucket.clone(), options.habits.clone()));
+        builder.set_auth(SimpleAuth::from_single(options.access_key.clone(), options.secret_key.clone()));
         let gate = Arc::new(Gate { options, recorded: Mutex::default(), refusals: Mutex::default() });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&gate), builder.build()));
         Self { gate, endpoint, accepting }
@@ -115,18 +127,18 @@ impl S3Server {
     }
 
     /// The one bucket there is.
-    pub fn bucket(&self) -> &'static str {
-        BUCKET
+    pub fn bucket(&self) -> &str {
+        &self.gate.options.bucket
     }
 
     /// The one account's access key.
-    pub fn access_key(&self) -> &'static str {
-        ACCESS_KEY
+    pub fn access_key(&self) -> &str {
+        &self.gate.options.access_key
     }
 
     /// The one account's secret key.
-    pub fn secret_key(&self) -> &'static str {
-        SECRET_KEY
+    pub fn secret_key(&self) -> &str {
+        &self.gate.options.secret_key
     }
 
     /// The region that requests must be signed for.
@@ -156,10 +168,6 @@ impl Drop for S3Server {
         self.accepting.abort();
     }
 }
-
-const BUCKET: &str = "images";
-const ACCESS_KEY: &str = "test-access-key";
-const SECRET_KEY: &str = "test-secret-key";
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,5 +1,8 @@
 //! The objects and multipart uploads of the S3 server, in memory, in the order of their keys.
 
+// The helpers give what the fields of answers take.
+#![allow(clippy::unnecessary_wraps)]
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Mutex;
@@ -68,13 +71,13 @@ impl State {
 /// One bucket.
 #[derive(Debug)]
 pub(super) struct Objects {
-    bucket: &'static str,
+    bucket: String,
     habits: Vec<Habit>,
     state: Mutex<State>,
 }
 
 impl Objects {
-    pub(super) fn new(bucket: &'static str, habits: Vec<Habit>) -> Self {
+    pub(super) fn new(bucket: String, habits: Vec<Habit>) -> Self {
         Self { bucket, habits, state: Mutex::default() }
     }
 

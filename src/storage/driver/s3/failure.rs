@@ -2,6 +2,7 @@
 //!
 //! Must not print what the store says beyond its code and message: other elements of its answers echo credentials.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 use super::config::Config;
@@ -112,17 +113,17 @@ pub(super) fn refused(request: Request<'_>, answer: &Answer, config: &Config) ->
 }
 
 /// The error that `error` is, which may have come before any answer.
-pub(super) fn failed<E>(request: Request<'_>, error: SdkError<E>, config: &Config) -> Error
+pub(super) fn failed<E>(request: Request<'_>, error: &SdkError<E>, config: &Config) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    if let Some(answer) = Answer::of(&error) {
+    if let Some(answer) = Answer::of(error) {
         return refused(request, &answer, config);
     }
     let place = config.endpoint.as_deref().unwrap_or("Amazon S3");
-    match &error {
+    match error {
         SdkError::TimeoutError(_) => backend(request, Retry::Later, format!("{place} did not answer in time")),
-        SdkError::DispatchFailure(_) if is_without_credentials(&error) => {
+        SdkError::DispatchFailure(_) if is_without_credentials(error) => {
             let text = "no credentials were found: set storage.s3.accesskey and storage.s3.secretkey, or \
                         AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role";
             backend(request, Retry::Later, text.to_owned())
@@ -130,15 +131,15 @@ where
         SdkError::DispatchFailure(_) => {
             let text = format!(
                 "{place} cannot be reached ({}): check storage.s3.regionendpoint, storage.s3.secure and the network",
-                innermost(&error)
+                innermost(error)
             );
             backend(request, Retry::Later, text)
         }
         SdkError::ConstructionFailure(_) => {
-            let text = format!("the request cannot be made: {}", DisplayErrorContext(&error));
+            let text = format!("the request cannot be made: {}", DisplayErrorContext(error));
             backend(request, Retry::Pointless, text)
         }
-        _ => backend(request, Retry::Later, format!("{place} did not answer to the end: {}", innermost(&error))),
+        _ => backend(request, Retry::Later, format!("{place} did not answer to the end: {}", innermost(error))),
     }
 }
 
@@ -210,7 +211,7 @@ fn region_in(body: &[u8]) -> Option<String> {
 }
 
 fn is_without_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
-    chain(error).any(|cause| cause.is::<aws_credential_types::provider::error::CredentialsError>())
+    chain(error).any(<dyn std::error::Error>::is::<CredentialsError>)
 }
 
 /// The cause that lies deepest, which is the one that says something.
