@@ -2,7 +2,8 @@
 # Installs what the scripts of conformance/ and benches/ drive: Debian packages, and Go programs at pinned versions into
 # conformance/.cache/bin. Quick when everything is there. Prints the time each step took.
 #
-#   conformance/install.sh [GROUP...]     suite, clients, cosign, engine, new-engine, distribution (default: all)
+#   conformance/install.sh [GROUP...]     suite, clients, cosign, engine, new-engine, distribution,
+#                                         manifests (default: all)
 #
 # A program that cannot be had is said at the end; the scripts that need it decide whether that is a failure.
 set -euo pipefail
@@ -13,7 +14,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 missing=()
 groups=("$@")
-[ "$#" -gt 0 ] || groups=(suite clients cosign engine new-engine distribution)
+[ "$#" -gt 0 ] || groups=(suite clients cosign engine new-engine distribution manifests)
 
 timed() {
     local name=$1 begun=$SECONDS
@@ -75,6 +76,11 @@ clients() {
     pinned notation github.com/notaryproject/notation/cmd/notation
 }
 
+manifests() {
+    packages nginx=nginx-light
+    pinned manifests .
+}
+
 engine() {
     packages dockerd=docker.io containerd=containerd runc=runc busybox=busybox-static
 }
@@ -106,7 +112,7 @@ if ! command -v go > /dev/null; then
 fi
 for group in "${groups[@]}"; do
     case $group in
-        suite | clients | cosign | engine | distribution) "$group" ;;
+        suite | clients | cosign | engine | distribution | manifests) "$group" ;;
         new-engine) new_engine ;;
         *) printf 'there is no group %s\n' "$group" >&2; exit 2 ;;
     esac

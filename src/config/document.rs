@@ -1,5 +1,7 @@
 //! The top level of `config.yml`: hands each section to the file that reads it, and puts the rooms' parts together.
 
+use crate::routes;
+
 use super::error::{Place, Warning};
 use super::section::{Field, Report, Section};
 use super::tree::Node;
@@ -27,7 +29,7 @@ pub(super) fn read(root: &Node, name: Place, environment: &[(String, String)], r
         server: http.server,
         telemetry: crate::telemetry::Config { log: log::read(&section), health: health::read(&section) },
         registry: registry::read(&section, &storage, http.secret),
-        routes: http.routes,
+        routes: routes::Config { served_directly: storage.served_directly, ..http.routes },
         auth: auth::read(&section),
         gc: storage.gc,
         storage: storage.content,

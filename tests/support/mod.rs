@@ -15,6 +15,7 @@ use berth::routes::{self, FileBody};
 use berth::storage::{self, DriverConfig, FilesystemConfig, Store, driver};
 use berth::telemetry::HealthChecks;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::request::Builder;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -80,8 +81,9 @@ impl Berth {
             None => DriverConfig::Memory,
         };
         let config_of_storage = storage::Config { driver: place, ..storage::Config::default() };
-        let store =
-            Store::new(driver::open(&config_of_storage, driver::Access::ReadWrite).unwrap(), &config_of_storage);
+        // Neither of these drivers waits for anything when it is opened.
+        let driver = driver::open(&config_of_storage, driver::Access::ReadWrite).now_or_never().unwrap().unwrap();
+        let store = Store::new(driver, &config_of_storage);
         Self { app: app(rules, config, store.clone(), HealthChecks::new()), directory, store }
     }
 
