@@ -23,8 +23,12 @@ use crate::storage::layout::StoragePath;
 
 /// Stamps every clause on the driver that the expression gives.
 macro_rules! contract_tests {
-    ($open:expr) => {
-        $crate::storage::driver::contract::contract_tests! { $open;
+    // For stores that a test cannot start itself.
+    (ignored: $open:expr) => {
+        $crate::storage::driver::contract::contract_tests! { @clauses [#[ignore = "needs a store"]] $open }
+    };
+    (@clauses $attributes:tt $open:expr) => {
+        $crate::storage::driver::contract::contract_tests! { @stamp $attributes $open;
             reads_what_was_written,
             stat_never_goes_back_in_time,
             what_is_missing_is_not_found,
@@ -69,14 +73,18 @@ macro_rules! contract_tests {
             listing_during_changes_shows_what_stays,
         }
     };
-    ($open:expr; $($clause:ident),* $(,)?) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $clause() {
-                let (driver, _store) = $open;
-                $crate::storage::driver::contract::$clause(driver).await;
-            }
-        )*
+    (@stamp [$($attribute:tt)*] $open:expr; $clause:ident, $($rest:ident,)*) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        $($attribute)*
+        async fn $clause() {
+            let (driver, _store) = $open;
+            $crate::storage::driver::contract::$clause(driver).await;
+        }
+        $crate::storage::driver::contract::contract_tests! { @stamp [$($attribute)*] $open; $($rest,)* }
+    };
+    (@stamp $attributes:tt $open:expr;) => {};
+    ($open:expr) => {
+        $crate::storage::driver::contract::contract_tests! { @clauses [] $open }
     };
 }
 pub(in crate::storage) use contract_tests;
