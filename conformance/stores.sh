@@ -22,6 +22,9 @@ start_store() {
     esac
 }
 
+# store_for s3|oss: prints the store that a driver is tested on, which STORE can choose for s3.
+store_for() { if [ "$1" = oss ]; then printf oss; else printf '%s' "${STORE:-garage}"; fi; }
+
 # s3_curl METHOD PATH [CURL-ARGUMENTS...]: one signed request to the store.
 s3_curl() {
     local method=$1 path=$2
@@ -155,7 +158,8 @@ start_faults() {
 }
 
 # write_config s3|oss FILE [enabled|disabled]: a configuration for the bucket that was started last, redirects off unless
-# the third word is `enabled`. Berth and distribution both read the one for s3.
+# the third word is `enabled`. Berth and distribution both read the one for s3. ROOT_DIRECTORY puts it below a directory of
+# the bucket.
 write_config() {
     local redirects=true
     [ "${3:-disabled}" = disabled ] || redirects=false
@@ -193,6 +197,7 @@ YAML
     accesskeysecret: $SECRET_KEY
     secure: false
     internal: false
+${ROOT_DIRECTORY:+    rootdirectory: $ROOT_DIRECTORY}
 YAML
                 ;;
             *) die "there is no bucket driver '$1'" ;;
