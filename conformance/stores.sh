@@ -33,7 +33,8 @@ s3_curl() {
         -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "$@" "$ENDPOINT$path"
 }
 
-make_bucket() {
+# new_bucket: makes the bucket that BUCKET names, in the store that was started last.
+new_bucket() {
     s3_curl PUT "/$BUCKET" -o /dev/null -f || die "the bucket $BUCKET could not be made at $ENDPOINT"
 }
 
@@ -88,9 +89,9 @@ start_minio() {
         HOME="$directory" minio server --quiet --address "$address" "$directory/data"
     store_process=$process
     ready minio "$ENDPOINT/minio/health/ready" "$store_process"
-    wait_until 30 make_bucket_quietly || die "MinIO did not come up; its log is $work/minio.log"
+    wait_until 30 try_bucket || die "MinIO did not come up; its log is $work/minio.log"
 }
-make_bucket_quietly() { s3_curl PUT "/$BUCKET" -o /dev/null -f; }
+try_bucket() { s3_curl PUT "/$BUCKET" -o /dev/null -f; }
 
 start_versity() {
     local directory=$work/versity address
@@ -103,7 +104,7 @@ start_versity() {
         posix --sidecar "$directory/versions" "$directory/data"
     store_process=$process
     ready versity "$ENDPOINT/" "$store_process"
-    make_bucket
+    new_bucket
 }
 
 # need_peers: builds the test servers as a program and sets PEERS_BIN, unless the caller named one.
