@@ -10,13 +10,35 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use peers::faults::{Fault, FaultProxy, Plan};
+use peers::s3::{S3Options, S3Server};
 use tokio::net::TcpListener;
 
 #[derive(Parser)]
 #[command(about = "Object stores and a fault proxy to test a registry against.")]
 enum Command {
+    /// An S3 store with one bucket.
+    S3(Store),
     /// A proxy before a store that adds latency and spoils requests; `GET /-/counts` tells what went through.
     Faults(Spoil),
+}
+
+#[derive(Args)]
+struct Store {
+    /// Where to listen.
+    #[arg(long)]
+    listen: SocketAddr,
+    /// The one bucket there is.
+    #[arg(long)]
+    bucket: String,
+    /// The one account's access key.
+    #[arg(long)]
+    access_key: String,
+    /// The one account's secret key.
+    #[arg(long)]
+    secret_key: String,
+    /// The region that requests must be signed for.
+    #[arg(long)]
+    region: String,
 }
 
 #[derive(Args)]
@@ -48,6 +70,12 @@ fn fault(name: &str) -> Result<Fault, String> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     match Command::parse() {
+        Command::S3(store) => {
+            let Store { listen, bucket, access_key, secret_key, region } = store;
+            let options = S3Options { region, bucket, access_key, secret_key, habits: Vec::new() };
+            let _server = S3Server::on(std::net::TcpListener::bind(listen)?, options);
+            std::future::pending().await
+        }
         Command::Faults(spoil) => {
             let faults = if spoil.faults.is_empty() { Fault::PASSING.to_vec() } else { spoil.faults };
             let latency = Duration::from_millis(spoil.latency);
