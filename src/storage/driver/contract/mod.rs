@@ -93,7 +93,7 @@ pub(in crate::storage) use contract_tests;
 /// nothing lies there any more, while one that goes by states alone tells when the bytes are needed.
 macro_rules! one_place_tests {
     ($open:expr) => {
-        $crate::storage::driver::contract::contract_tests! { $open;
+        $crate::storage::driver::contract::contract_tests! { @stamp [] $open;
             staging_at_a_used_path_is_refused,
             an_empty_state_takes_up_whatever_lies_there,
             a_resumer_never_gets_a_published_object,
