@@ -8,6 +8,7 @@ use super::*;
 use crate::peers::s3::{Habit, Recorded, S3Options, S3Server};
 use crate::storage::driver::More;
 use crate::storage::driver::bucket::{Depth, KeyEntry};
+use crate::storage::driver::contract::contract_tests;
 use crate::storage::error::Error;
 
 /// The configuration that reaches `server`.
@@ -62,6 +63,31 @@ fn assert_plain(requests: &[Recorded]) {
             assert!(!request.header("content-length").is_empty(), "{request:?}");
         }
     }
+}
+
+mod contract {
+    use super::*;
+
+    contract_tests!({
+        let server = server_with(&[]);
+        (open(&Config { root_directory: "/some/root/".to_owned(), ..config_for(&server) }).await.unwrap(), server)
+    });
+}
+
+/// The habits that hurt most, all at once.
+mod contract_of_a_difficult_store {
+    use super::*;
+
+    contract_tests!({
+        let server = server_with(&[
+            Habit::NoDeleteObjects,
+            Habit::RefusesChecksums,
+            Habit::RefusesAwsChunked,
+            Habit::EqualParts,
+            Habit::StartAfterWithinPrefix,
+        ]);
+        (open(&config_for(&server)).await.unwrap(), server)
+    });
 }
 
 #[tokio::test]
