@@ -23,8 +23,12 @@ use crate::storage::layout::StoragePath;
 
 /// Stamps every clause on the driver that the expression gives.
 macro_rules! contract_tests {
-    ($open:expr) => {
-        $crate::storage::driver::contract::contract_tests! { $open;
+    // For stores that a test cannot start itself.
+    (ignored: $open:expr) => {
+        $crate::storage::driver::contract::contract_tests! { @clauses [#[ignore = "needs a store"]] $open }
+    };
+    (@clauses $attributes:tt $open:expr) => {
+        $crate::storage::driver::contract::contract_tests! { @stamp $attributes $open;
             reads_what_was_written,
             stat_never_goes_back_in_time,
             what_is_missing_is_not_found,
@@ -69,14 +73,18 @@ macro_rules! contract_tests {
             listing_during_changes_shows_what_stays,
         }
     };
-    ($open:expr; $($clause:ident),* $(,)?) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $clause() {
-                let (driver, _store) = $open;
-                $crate::storage::driver::contract::$clause(driver).await;
-            }
-        )*
+    (@stamp [$($attribute:tt)*] $open:expr; $clause:ident, $($rest:ident,)*) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        $($attribute)*
+        async fn $clause() {
+            let (driver, _store) = $open;
+            $crate::storage::driver::contract::$clause(driver).await;
+        }
+        $crate::storage::driver::contract::contract_tests! { @stamp [$($attribute)*] $open; $($rest,)* }
+    };
+    (@stamp $attributes:tt $open:expr;) => {};
+    ($open:expr) => {
+        $crate::storage::driver::contract::contract_tests! { @clauses [] $open }
     };
 }
 pub(in crate::storage) use contract_tests;
@@ -85,7 +93,7 @@ pub(in crate::storage) use contract_tests;
 /// nothing lies there any more, while one that goes by states alone tells when the bytes are needed.
 macro_rules! one_place_tests {
     ($open:expr) => {
-        $crate::storage::driver::contract::contract_tests! { $open;
+        $crate::storage::driver::contract::contract_tests! { @stamp [] $open;
             staging_at_a_used_path_is_refused,
             an_empty_state_takes_up_whatever_lies_there,
             a_resumer_never_gets_a_published_object,
