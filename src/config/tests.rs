@@ -75,6 +75,7 @@ fn bad_cases() -> Vec<BadCase<'static>> {
         }
         // Likewise the secret, which every bucket needs.
         let bucket = case.text.contains("s3:") || case.text.contains("s3aws:") || case.text.contains("oss:");
+        let bucket = bucket || case.variables.contains(&("REGISTRY_STORAGE", "s3"));
         if bucket && !case.name.contains("without a secret") {
             case.variables.push(("REGISTRY_HTTP_SECRET", "secret"));
         }
