@@ -11,6 +11,7 @@ mod error;
 mod health;
 mod http;
 mod log;
+mod middleware;
 mod read;
 mod registry;
 mod scalar;

@@ -61,7 +61,8 @@ pub(super) fn read(root: &Section<'_>) -> Storage {
     let driver = driver(&field, &section).unwrap_or(defaults.driver);
     let tag_reads = tag_reads.unwrap_or(defaults.tag_reads);
     section.finish();
-    let content = storage::Config { driver, manifest_cache_bytes, redirect: redirects, tag_reads };
+    let content =
+        storage::Config { driver, manifest_cache_bytes, redirect: redirects, tag_reads, middleware: Vec::new() };
     Storage { content, gc, deletion, access, served_directly: served_directly.unwrap_or_default() }
 }
 
