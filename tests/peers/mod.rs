@@ -1,8 +1,8 @@
 //! Servers that Berth is tested against, in the process of the test: object stores that check what they are asked, and a
 //! proxy that spoils the way to them. Used by unit tests, by the black-box tests, and as a program by `conformance/`.
 
-// Each of those uses another part of this, and what is public here is so for all of them.
-#![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+#[allow(dead_code, reason = "who includes this file uses the part it needs")]
+pub(crate) mod s3;
 
-pub mod faults;
-pub mod s3;
+#[allow(dead_code, reason = "who includes this file uses the part it needs")]
+pub(crate) mod faults;

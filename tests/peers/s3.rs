@@ -3,8 +3,11 @@
 //! It records what it was asked, can be told to have the habits of stores that are not Amazon's, and refuses what it is
 //! told to. Dropping it ends it.
 
+#![allow(clippy::expect_used, reason = "this is a test's")]
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
@@ -14,7 +17,10 @@ use md5::{Digest, Md5};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpError};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 #[path = "s3_objects.rs"]
 mod objects;
@@ -23,7 +29,7 @@ use objects::Objects;
 
 /// A habit that some stores have and Amazon's does not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Habit {
+pub(crate) enum Habit {
     /// `If-None-Match` on writes is silently ignored, as Garage does.
     IgnoresConditions,
     /// No request deletes several objects, as with Google's.
@@ -40,17 +46,17 @@ pub enum Habit {
 
 /// How the server is to be.
 #[derive(Debug, Clone)]
-pub struct S3Options {
+pub(crate) struct S3Options {
     /// Requests signed for another region are refused.
-    pub region: String,
+    pub(crate) region: String,
     /// The one bucket there is.
-    pub bucket: String,
+    pub(crate) bucket: String,
     /// The one account's access key.
-    pub access_key: String,
+    pub(crate) access_key: String,
     /// The one account's secret key.
-    pub secret_key: String,
+    pub(crate) secret_key: String,
     /// Habits of stores that are not Amazon's.
-    pub habits: Vec<Habit>,
+    pub(crate) habits: Vec<Habit>,
 }
 
 impl Default for S3Options {
@@ -67,20 +73,20 @@ impl Default for S3Options {
 
 /// A request as it came.
 #[derive(Debug, Clone)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     /// `GET` …
-    pub method: String,
+    pub(crate) method: String,
     /// With the bucket in front.
-    pub path: String,
+    pub(crate) path: String,
     /// Empty when there is none.
-    pub query: String,
+    pub(crate) query: String,
     /// All of them.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
 }
 
 impl Recorded {
     /// A header as text; empty when it was not sent.
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
@@ -101,7 +107,7 @@ struct Gate {
 
 /// A running server.
 #[derive(Debug)]
-pub struct S3Server {
+pub(crate) struct S3Server {
     gate: Arc<Gate>,
     endpoint: String,
     accepting: JoinHandle<()>,
@@ -109,59 +115,76 @@ pub struct S3Server {
 
 impl S3Server {
     /// Starts one on a free port of 127.0.0.1, within the runtime that this is called in.
-    pub fn start(options: S3Options) -> Self {
-        Self::on(std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free"), options)
+    pub(crate) fn start(options: S3Options) -> Self {
+        Self::on(free_port(), options)
     }
 
-    /// Serves a socket that is already bound, within the runtime that this is called in.
-    pub fn on(listener: std::net::TcpListener, options: S3Options) -> Self {
-        listener.set_nonblocking(true).expect("sockets can be non-blocking");
-        let listener = tokio::net::TcpListener::from_std(listener).expect("a runtime is here");
-        let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
+    /// Starts one that speaks TLS, with a certificate that nobody vouches for.
+    pub(crate) fn start_encrypted(options: S3Options) -> Self {
+        Self::with(free_port(), options, Some(acceptor()))
+    }
+
+    /// Starts one on `listener`.
+    pub(crate) fn on(listener: TcpListener, options: S3Options) -> Self {
+        Self::with(listener, options, None)
+    }
+
+    fn with(listener: TcpListener, options: S3Options, tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let endpoint = format!("{scheme}://{}", listener.local_addr().expect("it is bound"));
         let mut builder = S3ServiceBuilder::new(Objects::new(options.bucket.clone(), options.habits.clone()));
         builder.set_auth(SimpleAuth::from_single(options.access_key.clone(), options.secret_key.clone()));
         let gate = Arc::new(Gate { options, recorded: Mutex::default(), refusals: Mutex::default() });
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&gate), builder.build()));
+        let accepting = tokio::spawn(accept(listener, tls, Arc::clone(&gate), builder.build()));
         Self { gate, endpoint, accepting }
     }
 
+    /// Serves until the process ends, and forgets each request: for a program that nobody asks for them.
+    pub(crate) async fn run(self) {
+        let mut seconds = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            seconds.tick().await;
+            self.forget_requests();
+        }
+    }
+
     /// `http://127.0.0.1:port`.
-    pub fn endpoint(&self) -> &str {
+    pub(crate) fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
     /// The one bucket there is.
-    pub fn bucket(&self) -> &str {
+    pub(crate) fn bucket(&self) -> &str {
         &self.gate.options.bucket
     }
 
     /// The one account's access key.
-    pub fn access_key(&self) -> &str {
+    pub(crate) fn access_key(&self) -> &str {
         &self.gate.options.access_key
     }
 
     /// The one account's secret key.
-    pub fn secret_key(&self) -> &str {
+    pub(crate) fn secret_key(&self) -> &str {
         &self.gate.options.secret_key
     }
 
     /// The region that requests must be signed for.
-    pub fn region(&self) -> &str {
+    pub(crate) fn region(&self) -> &str {
         &self.gate.options.region
     }
 
     /// All requests so far, refused ones included.
-    pub fn requests(&self) -> Vec<Recorded> {
+    pub(crate) fn requests(&self) -> Vec<Recorded> {
         lock(&self.gate.recorded).clone()
     }
 
     /// Forgets the requests so far.
-    pub fn forget_requests(&self) {
+    pub(crate) fn forget_requests(&self) {
         lock(&self.gate.recorded).clear();
     }
 
     /// Refuses the next `times` requests with `status` and S3's `code`.
-    pub fn refuse_next(&self, times: usize, status: u16, code: &str) {
+    pub(crate) fn refuse_next(&self, times: usize, status: u16, code: &str) {
         let refusal = Refusal { status, code: code.to_owned() };
         lock(&self.gate.refusals).extend(std::iter::repeat_n(refusal, times));
     }
@@ -177,22 +200,53 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn accept(listener: tokio::net::TcpListener, gate: Arc<Gate>, service: S3Service) {
+fn free_port() -> TcpListener {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.set_nonblocking(true).expect("sockets can be non-blocking");
+    TcpListener::from_std(listener).expect("a runtime is here")
+}
+
+fn acceptor() -> TlsAcceptor {
+    let signed = rcgen::generate_simple_self_signed(vec!["store.invalid".to_owned()]).expect("a key can be made");
+    let key = rustls_pki_types::PrivateKeyDer::try_from(signed.signing_key.serialize_der()).expect("it is a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions are known")
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.cert.der().clone()], key)
+        .expect("key and certificate belong together");
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, gate: Arc<Gate>, service: S3Service) {
     // Connections end with the task that accepts them.
     let mut connections = JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
         let _ = socket.set_nodelay(true);
         while connections.try_join_next().is_some() {}
         let (gate, service) = (Arc::clone(&gate), service.clone());
-        connections.spawn(async move {
-            let answer = hyper::service::service_fn(move |request| {
-                let (gate, service) = (Arc::clone(&gate), service.clone());
-                async move { gate.answer(request, &service).await }
-            });
-            let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
-            let _ = server.serve_connection(TokioIo::new(socket), answer).await;
-        });
+        match tls.clone() {
+            None => connections.spawn(serve(socket, gate, service)),
+            Some(tls) => connections.spawn(async move {
+                if let Ok(socket) = tls.accept(socket).await {
+                    serve(socket, gate, service).await;
+                }
+            }),
+        };
     }
+}
+
+async fn serve<S>(socket: S, gate: Arc<Gate>, service: S3Service)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let answer = hyper::service::service_fn(move |request| {
+        let (gate, service) = (Arc::clone(&gate), service.clone());
+        async move { gate.answer(request, &service).await }
+    });
+    let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    let _ = server.serve_connection(TokioIo::new(socket), answer).await;
 }
 
 impl Gate {

@@ -1,7 +1,7 @@
 //! The objects and multipart uploads of the S3 server, in memory, in the order of their keys.
 
-// The helpers give what the fields of answers take.
-#![allow(clippy::unnecessary_wraps)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "this is a test's")]
+#![allow(clippy::unnecessary_wraps, reason = "they give what the fields of answers take")]
 
 use std::collections::BTreeMap;
 use std::ops::Bound;

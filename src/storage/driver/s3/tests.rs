@@ -305,3 +305,16 @@ async fn what_new_objects_are_to_be_is_said_only_when_configured() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_refused_unless_told_otherwise() {
+    let server = S3Server::start_encrypted(S3Options::default());
+    let said = connect(&server).await.check().await.unwrap_err().to_string();
+    assert!(said.contains("certificate"), "{said}");
+    let config = Config { certificates: Certificates::Unverified, ..config_for(&server) };
+    let s3 = S3::connect(&config).await.unwrap();
+    let large = vec![bytes::Bytes::from(vec![b'x'; 1 << 20]); 2];
+    s3.put("k", Payload::from(large), WriteMode::Overwrite).await.unwrap();
+    assert_eq!(get(&s3, "k").await.len(), 2 << 20);
+    assert_plain(&server.requests());
+}
