@@ -77,6 +77,11 @@ pub(super) fn element(name: &str, text: &str) -> String {
     format!("<{name}>{text}</{name}>")
 }
 
+/// An element that holds others.
+pub(super) fn holding(name: &str, elements: &str) -> String {
+    format!("<{name}>{elements}</{name}>")
+}
+
 /// An element that holds a key, in the encoding that was asked for.
 pub(super) fn key_element(name: &str, key: &str, encoding: Option<&str>) -> String {
     if encoding == Some("url") { element(name, &encoded(key, "")) } else { element(name, key) }

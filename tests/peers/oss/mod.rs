@@ -212,7 +212,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
             response.headers_mut().insert("x-oss-hash-crc64ecma", http::HeaderValue::from_static("1"));
         }
         Some(Mishap::Unanswered) => return Ok(Response::new(Sent::Broken)),
-        Some(Mishap::Truncated) => return Ok(response.map(Sent::cut)),
+        Some(Mishap::Truncated) => return Ok(response.map(|whole| Sent::cut(&whole))),
         _ => {}
     }
     Ok(response.map(Sent::Whole))
@@ -226,8 +226,8 @@ enum Sent {
 }
 
 impl Sent {
-    fn cut(whole: Full<Bytes>) -> Self {
-        let announced = hyper::body::Body::size_hint(&whole).exact().unwrap_or(0).max(1);
+    fn cut(whole: &Full<Bytes>) -> Self {
+        let announced = hyper::body::Body::size_hint(whole).exact().unwrap_or(0).max(1);
         Self::Cut {
             half: Bytes::from(vec![b'x'; usize::try_from(announced / 2).unwrap_or(0)]),
             announced,

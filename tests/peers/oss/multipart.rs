@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use md5::{Digest, Md5};
 use time::OffsetDateTime;
 
-use super::answer::{Answer, document_date, element, key_element};
+use super::answer::{Answer, document_date, element, holding, key_element};
 use super::listing::{document, limit};
 use super::objects::{Object, Store, Wanted, crc64, range_of, tag};
 use super::request::Asked;
@@ -120,7 +120,7 @@ impl Store {
                 + &element("ETag", &format!("\"{}\"", tag(part)))
                 + &element("HashCrc64ecma", &crc64(part).to_string())
                 + &element("Size", &part.len().to_string());
-            content.push_str(&format!("<Part>{described}</Part>"));
+            content.push_str(&holding("Part", &described));
         }
         Ok(Answer::document("ListPartsResult", &content))
     }
@@ -155,7 +155,7 @@ impl Store {
                 + &element("UploadId", id)
                 + &element("StorageClass", "Standard")
                 + &element("Initiated", &document_date(upload.begun));
-            content.push_str(&format!("<Upload>{described}</Upload>"));
+            content.push_str(&holding("Upload", &described));
             last = (key.as_str(), id.as_str());
         }
         let (key, id) = if truncated { last } else { ("", "") };

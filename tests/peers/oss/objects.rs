@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use time::OffsetDateTime;
 
 use super::OssOptions;
-use super::answer::{Answer, document_date, element, http_date};
+use super::answer::{Answer, document_date, element, holding, http_date};
 use super::multipart::Upload;
 use super::request::{Asked, decoded};
 
@@ -175,7 +175,7 @@ impl Store {
         for Named { key } in document.object {
             self.objects.remove(&key);
             let named = super::answer::key_element("Key", &key, asked.parameter("encoding-type"));
-            content.push_str(&format!("<Deleted>{named}</Deleted>"));
+            content.push_str(&holding("Deleted", &named));
         }
         Ok(if document.quiet { Answer::empty(200) } else { Answer::document("DeleteResult", &content) })
     }

@@ -152,12 +152,12 @@ async fn what_may_pass_is_tried_again() {
         Mishap::Refused(429, "QpsLimitExceeded"),
     ];
     for mishap in hiccups {
-        server.next_meet(&[mishap.clone()]);
+        server.next_meet(std::slice::from_ref(&mishap));
         put(&oss, "k", "content").await;
         assert_eq!(server.take_requests().len(), 2, "{mishap:?}");
     }
     for mishap in [Mishap::Truncated, Mishap::Unanswered] {
-        server.next_meet(&[mishap.clone()]);
+        server.next_meet(std::slice::from_ref(&mishap));
         let query = ListQuery { prefix: "", depth: Depth::Tree, after: None, limit: 10 };
         assert_eq!(oss.list(&query).await.unwrap().objects.len(), 1, "{mishap:?}");
     }
