@@ -70,11 +70,6 @@ impl Answer {
         matches!(self.code.as_str(), "PreconditionFailed" | "NotModified") || matches!(self.status, 304 | 412)
     }
 
-    /// Whether a request without the condition, or the same one later, must decide.
-    pub(super) fn is_conflict(&self) -> bool {
-        self.status == 409 && matches!(self.code.as_str(), "ConditionalRequestConflict" | "OperationAborted" | "")
-    }
-
     /// Whether the store does not know this kind of request.
     pub(super) fn is_unknown_request(&self) -> bool {
         matches!(self.code.as_str(), "NotImplemented" | "MethodNotAllowed" | "MalformedXML")

@@ -24,9 +24,6 @@ use crate::storage::error::{Error, Result, Retry};
 /// A transfer that delivers nothing for this long has died.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// How often a conditional write is repeated while the store says that another one is under way.
-const CONFLICTS: usize = 4;
-
 impl S3 {
     /// One cheap request that needs all that the configuration says.
     pub(super) async fn check(&self) -> Result<()> {
@@ -114,32 +111,25 @@ impl S3 {
 
     pub(super) async fn put_object(&self, key: &str, content: &Payload, mode: WriteMode) -> Result<()> {
         let request = Request { operation: "write", key };
-        let mut conflicts = 0;
-        loop {
-            let put = self
-                .requests()
-                .put_object()
-                .bucket(&self.config.bucket)
-                .key(key)
-                .content_length(length(content))
-                .body(body(content))
-                .set_if_none_match((mode == WriteMode::CreateOnly).then(|| "*".to_owned()))
-                .set_storage_class(self.storage_class())
-                .set_acl(self.acl())
-                .set_server_side_encryption(self.encryption())
-                .set_ssekms_key_id(self.encryption_key());
-            let sent = put.customize().disable_payload_signing().config_override(timeouts_for(content.length())).send();
-            let Err(error) = sent.await else { return Ok(()) };
-            match Answer::of(&error) {
-                Some(answer) if mode == WriteMode::CreateOnly && answer.is_unmet_condition() => {
-                    return Err(Error::AlreadyExists { path: key.to_owned() });
-                }
-                // Another writer is at it; the next answer says who won.
-                Some(answer) if mode == WriteMode::CreateOnly && answer.is_conflict() && conflicts < CONFLICTS => {
-                    conflicts += 1;
-                }
-                _ => return Err(failed(request, &error, &self.config)),
+        let put = self
+            .requests()
+            .put_object()
+            .bucket(&self.config.bucket)
+            .key(key)
+            .content_length(length(content))
+            .body(body(content))
+            .set_if_none_match((mode == WriteMode::CreateOnly).then(|| "*".to_owned()))
+            .set_storage_class(self.storage_class())
+            .set_acl(self.acl())
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.encryption_key());
+        let sent = put.customize().disable_payload_signing().config_override(timeouts_for(content.length())).send();
+        let Err(error) = sent.await else { return Ok(()) };
+        match Answer::of(&error) {
+            Some(answer) if mode == WriteMode::CreateOnly && answer.is_unmet_condition() => {
+                Err(Error::AlreadyExists { path: key.to_owned() })
             }
+            _ => Err(failed(request, &error, &self.config)),
         }
     }
 
