@@ -206,6 +206,12 @@ impl Driver for Bucket {
     }
 }
 
+/// A driver over an empty bucket in memory, whose parts have `part` bytes.
+#[cfg(test)]
+pub(in crate::storage::driver) fn in_memory(part: u64) -> Bucket {
+    Bucket::new(Arc::new(fake::Fake::new(part)), "root")
+}
+
 /// The error for what a store answered and no store may, or for what it cannot take.
 fn refused(operation: &'static str, key: &str, retry: Retry, reason: impl Into<String>) -> Error {
     Error::Backend { operation, path: key.to_owned(), retry, source: reason.into().into() }

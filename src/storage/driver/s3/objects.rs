@@ -15,7 +15,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use super::S3;
 use super::client::{timeouts_for, timeouts_for_work};
 use super::config::Encryption;
-use super::failure::{Answer, Request, backend, failed, refused};
+use super::failure::{Answer, NOT_A_STORE, Request, backend, failed, refused};
 use super::payload::body;
 use crate::storage::driver::bucket::{Depth, Fetched, Head, KeyEntry, KeyPage, ListQuery, Payload, Version};
 use crate::storage::driver::{More, PresignMethod, WriteMode};
@@ -30,17 +30,12 @@ impl S3 {
         let prefix = self.config.root_directory.trim_matches('/');
         let request = self.requests().list_objects_v2().bucket(&self.config.bucket).prefix(prefix).max_keys(1);
         let place = Request { operation: "open bucket", key: &self.config.bucket };
-        match request.send().await {
+        let answered = request.send().await.map_err(|error| failed(place, &error, &self.config));
+        match answered {
             Ok(_) => Ok(()),
-            Err(error) => {
-                let error = failed(place, &error, &self.config);
-                // Whatever has the bucket's address and knows no bucket there is not the store that was meant.
-                if error.is_not_found() {
-                    let text = "nothing there speaks S3: check storage.s3.regionendpoint and storage.s3.bucket";
-                    return Err(backend(place, Retry::Pointless, text.to_owned()));
-                }
-                Err(error)
-            }
+            // No store says of a listing that it is not there.
+            Err(Error::NotFound { .. }) => Err(backend(place, Retry::Pointless, NOT_A_STORE.to_owned())),
+            Err(error) => Err(error),
         }
     }
 
