@@ -27,6 +27,9 @@ pub(super) fn run(config: Option<PathBuf>) -> ExitCode {
     {
         return super::failed(&error);
     }
+    if let Err(error) = crate::auth::check(&config.auth) {
+        return super::failed(&error);
+    }
     eprintln!("registry: {} is a valid configuration", loaded.origin);
     ExitCode::SUCCESS
 }

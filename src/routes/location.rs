@@ -102,7 +102,7 @@ impl Addresses {
     }
 
     /// `scheme://host` as the client sees it: by `Forwarded`, else by `X-Forwarded-*`, else by the request itself.
-    fn origin(&self, parts: &Parts) -> Option<String> {
+    pub(super) fn origin(&self, parts: &Parts) -> Option<String> {
         let mut scheme = match self.scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
