@@ -39,6 +39,7 @@ pub(super) fn read(root: &Section<'_>, activation: Activation) -> Http {
         location: location(&section),
         scheme: if server.tls.is_some() { Scheme::Https } else { Scheme::Http },
         trusted_proxies: trusted.map_or(TrustedProxies::Anyone, TrustedProxies::Only),
+        served_directly: Vec::new(),
         headers: section.section("headers").map(|headers| header_values(&headers)).unwrap_or_default(),
     };
     let secret = section.get("secret", Field::word).map(String::into_bytes);
@@ -78,7 +79,8 @@ fn server(section: &Section<'_>, trusted_proxies: Vec<ProxyNetwork>, activation:
     }
 }
 
-fn networks(items: Vec<Field<'_>>) -> Vec<ProxyNetwork> {
+/// Reads blocks of addresses.
+pub(super) fn networks(items: Vec<Field<'_>>) -> Vec<ProxyNetwork> {
     let hint = "write for example 10.0.0.0/8, fd00::/8 or 192.0.2.7";
     let read = |item: Field<'_>| {
         let network = item.word().as_deref().and_then(scalar::network);

@@ -78,7 +78,7 @@ const STORAGE: &[Key] = &[
     key("azure", Shape::Open(AZURE)),
     key("swift", Shape::Open(SWIFT)),
     section("delete", &[value("enabled")]),
-    section("redirect", &[value("disable")]),
+    section("redirect", &[value("disable"), words("exclude")]),
     section("cache", CACHE),
     section("tag", &[value("concurrencylimit")]),
     section("maintenance", MAINTENANCE),

@@ -4,10 +4,12 @@
 
 use crate::gc::{self, PurgeMode, UploadPurging};
 use crate::registry::{Access, Deletion};
+use crate::routes::ProxyNetwork;
 use crate::storage::{self, DriverConfig, FilesystemConfig, Redirect};
 
 use super::document::is_on;
 use super::error::Place;
+use super::http;
 use super::scalar::nearest;
 use super::section::{Field, Section};
 use super::unbuilt::refuse;
@@ -32,6 +34,8 @@ pub(super) struct Storage {
     pub(super) deletion: Deletion,
     /// For `registry`.
     pub(super) access: Access,
+    /// For `routes`.
+    pub(super) served_directly: Vec<ProxyNetwork>,
 }
 
 /// Reads `storage`, which must be there.
@@ -48,6 +52,8 @@ pub(super) fn read(root: &Section<'_>) -> Storage {
     let deletion = if is_on(delete.as_ref(), "enabled") { Deletion::Enabled } else { Deletion::Disabled };
     let redirect = section.section("redirect");
     let redirects = if is_on(redirect.as_ref(), "disable") { Redirect::Never } else { Redirect::WherePossible };
+    let served_directly =
+        redirect.as_ref().and_then(|redirect| redirect.get("exclude", Field::list)).map(http::networks);
     let tag = section.section("tag");
     let tag_reads = tag.as_ref().and_then(|tag| tag.get("concurrencylimit", |field| field.number(0..=10_000)));
     let manifest_cache_bytes = section.section("cache").and_then(cache).unwrap_or(defaults.manifest_cache_bytes);
@@ -55,8 +61,9 @@ pub(super) fn read(root: &Section<'_>) -> Storage {
     let driver = driver(&field, &section).unwrap_or(defaults.driver);
     let tag_reads = tag_reads.unwrap_or(defaults.tag_reads);
     section.finish();
-    let content = storage::Config { driver, manifest_cache_bytes, redirect: redirects, tag_reads };
-    Storage { content, gc, deletion, access }
+    let content =
+        storage::Config { driver, manifest_cache_bytes, redirect: redirects, tag_reads, middleware: Vec::new() };
+    Storage { content, gc, deletion, access, served_directly: served_directly.unwrap_or_default() }
 }
 
 /// Exactly one of the drivers known. Keys that are none are reported as such when one is there, and as drivers otherwise.
@@ -102,7 +109,7 @@ fn read_driver(driver: &Field<'_>) -> Option<DriverConfig> {
             driver.section()?.finish();
             return Some(DriverConfig::Memory);
         }
-        "s3" | "s3aws" => refuse(driver, "storage in an S3 bucket", way_out),
+        "s3" | "s3aws" => return driver.section().map(super::storage_s3::read),
         "oss" => refuse(driver, "storage in an OSS bucket", way_out),
         "gcs" => refuse(driver, "storage in a Google Cloud bucket", way_out),
         "azure" => refuse(driver, "storage in an Azure container", way_out),

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use super::{Error, PurgeMode, UploadPurging};
 use crate::oci::RepositoryName;
-use crate::storage::driver::More;
+use crate::storage::driver::{More, Unfinished};
 use crate::storage::{Holding, Store, UploadEntry};
 
 /// Repositories looked at between two listings.
@@ -33,6 +33,9 @@ pub struct PurgeReport {
     pub abandoned: usize,
     /// Of these, sessions that could not be removed.
     pub failed: usize,
+    /// Writes that never ended and that no listing shows, given up or, when only reporting, counted: the open multipart
+    /// uploads of a bucket.
+    pub multiparts: u64,
 }
 
 impl UploadPurger {
@@ -52,6 +55,7 @@ impl UploadPurger {
                     sessions = report.sessions,
                     abandoned = report.abandoned,
                     failed = report.failed,
+                    multiparts = report.multiparts,
                     "upload purging finished"
                 ),
                 Err(error) => warn!(%error, "upload purging stopped early; it will be tried again"),
@@ -77,9 +81,24 @@ impl UploadPurger {
             }
             match page.more {
                 More::Yes => after = page.names.last().cloned(),
-                More::No => return Ok(report),
+                More::No => break,
             }
         }
+        report.multiparts = self.give_up_unfinished(now).await;
+        Ok(report)
+    }
+
+    /// What no session holds any more: a process that died while it wrote leaves it behind.
+    async fn give_up_unfinished(&self, now: SystemTime) -> u64 {
+        let Some(before) = now.checked_sub(self.config.age) else { return 0 };
+        let what = match self.config.mode {
+            PurgeMode::Report => Unfinished::Count,
+            PurgeMode::Remove => Unfinished::Remove,
+        };
+        self.store.unfinished_writes(before, what).await.unwrap_or_else(|error| {
+            warn!(%error, "unfinished writes could not be looked for; it will be tried again in the next round");
+            0
+        })
     }
 
     async fn consider(&self, name: &RepositoryName, upload: &UploadEntry, now: SystemTime, report: &mut PurgeReport) {
@@ -144,9 +163,9 @@ mod tests {
         let purger = purger(&driver, PurgeMode::Remove);
 
         let young = purger.purge(now + WEEK - Duration::from_hours(1)).await.unwrap();
-        assert_eq!(young, PurgeReport { sessions: 3, abandoned: 0, failed: 0 });
+        assert_eq!(young, PurgeReport { sessions: 3, abandoned: 0, ..PurgeReport::default() });
         let old = purger.purge(now + WEEK + Duration::from_hours(1)).await.unwrap();
-        assert_eq!(old, PurgeReport { sessions: 3, abandoned: 3, failed: 0 });
+        assert_eq!(old, PurgeReport { sessions: 3, abandoned: 3, ..PurgeReport::default() });
         for repository in ["a", "a/b", "c"] {
             assert_eq!(names(&driver, repository).await, [""; 0], "{repository}");
         }
@@ -160,7 +179,7 @@ mod tests {
         write(&driver, "a/_uploads/one/data").await;
         let later = SystemTime::now() + WEEK * 2;
         let report = purger(&driver, PurgeMode::Report).purge(later).await.unwrap();
-        assert_eq!(report, PurgeReport { sessions: 1, abandoned: 1, failed: 0 });
+        assert_eq!(report, PurgeReport { sessions: 1, abandoned: 1, ..PurgeReport::default() });
         assert_eq!(names(&driver, "a").await, ["one"]);
     }
 

@@ -1,5 +1,8 @@
 //! Discovery: distribution-spec, "Content Discovery", and distribution's catalog.
 
+use futures_util::{StreamExt, stream};
+use tokio::try_join;
+
 use super::{Access, Error, Page, PageRequest, Registry, Result};
 use crate::oci::{Descriptor, Digest, RepositoryName, Tag};
 use crate::storage::driver::{ListPage, More};
@@ -69,28 +72,43 @@ impl Registry {
             Access::ReadOnly => IndexWrites::Forbidden,
         };
         let referrers = self.store.referrers_of(name, subject, self.stored_manifest_limit(), writes).await?;
-        for (digest, fallback) in referrers {
-            let key = digest.to_string();
-            if page.after.as_ref().is_some_and(|after| key <= *after) {
-                continue;
-            }
+        let keyed = referrers.into_iter().map(|(digest, fallback)| (digest.to_string(), digest, fallback));
+        let candidates = keyed.filter(|(key, ..)| page.after.as_ref().is_none_or(|after| key > after));
+        let looks: Vec<_> = candidates
+            .map(|(key, digest, fallback)| async move {
+                Ok::<_, Error>((key, self.referrer(name, subject, &digest, fallback).await?))
+            })
+            .collect();
+        let mut looks = stream::iter(looks).buffered(self.store.questions_at_once());
+        while let Some(look) = looks.next().await {
             if items.len() == limit {
                 return Ok(Page { items, next: last, limit });
             }
-            let descriptor = match fallback {
-                Some(descriptor) => Some(descriptor),
-                None => self.store.referrer(name, subject, &digest).await?,
-            };
-            let wanted = descriptor.filter(|descriptor| is_wanted(descriptor, filter));
-            // distribution deletes manifests without telling the index.
-            if let Some(descriptor) = wanted
-                && self.store.has_manifest(name, &digest).await?
-            {
+            let (key, descriptor) = look?;
+            if let Some(descriptor) = descriptor.filter(|descriptor| is_wanted(descriptor, filter)) {
                 last = Some(key);
                 items.push(descriptor);
             }
         }
         Ok(Page { items, next: None, limit })
+    }
+
+    /// The descriptor of a referrer whose manifest is there: distribution deletes manifests without telling the index.
+    async fn referrer(
+        &self,
+        name: &RepositoryName,
+        subject: &Digest,
+        digest: &Digest,
+        fallback: Option<Descriptor>,
+    ) -> Result<Option<Descriptor>> {
+        let descriptor = async {
+            match fallback {
+                Some(descriptor) => Ok(Some(descriptor)),
+                None => self.store.referrer(name, subject, digest).await,
+            }
+        };
+        let (descriptor, present) = try_join!(descriptor, self.store.has_manifest(name, digest))?;
+        Ok(descriptor.filter(|_| present))
     }
 }
 

@@ -1,13 +1,8 @@
 //! Delete: distribution-spec, "Content Management". Links go, content stays for collection.
 
-use futures_util::{StreamExt, TryStreamExt, stream};
-
 use super::pull::undamaged;
 use super::{Error, Registry, Result};
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
-
-/// Tags removed at once with their manifest.
-const PARALLEL_DELETES: usize = 16;
 
 impl Registry {
     /// Removes a tag, or a manifest with every tag that points to it.
@@ -32,16 +27,14 @@ impl Registry {
                 }
                 // Everything is read before anything goes, so that a failure to read leaves the manifest as it was.
                 let subject = self.subject_of(name, digest).await?;
-                let tags = self.store.tags_of(name, digest).await?;
-                let deletes: Vec<_> = tags.iter().map(|tag| self.store.delete_tag(name, tag)).collect();
-                stream::iter(deletes).buffer_unordered(PARALLEL_DELETES).try_collect::<()>().await?;
+                self.store.delete_tags_of(name, digest).await?;
                 Ok(self.store.delete_manifest(name, digest, subject.as_ref()).await?)
             }
         }
     }
 
     async fn subject_of(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Digest>> {
-        let stored = undamaged(self.store.manifest(name, digest, self.stored_manifest_limit()).await)?;
+        let stored = undamaged(self.store.known_manifest(name, digest, self.stored_manifest_limit()).await)?;
         let manifest =
             stored.and_then(|(bytes, media_type)| Manifest::parse(Some(media_type), bytes, digest.algorithm()).ok());
         Ok(manifest.and_then(|manifest| manifest.subject().map(|subject| subject.digest)))

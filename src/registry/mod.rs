@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::oci::{Digest, MediaType, Tag};
 use crate::storage::Store;
-pub use crate::storage::driver::{Content, ReadRange};
+pub use crate::storage::driver::{Content, ReadRange, Reading};
 pub use crate::storage::{Error as StorageError, Retry};
 
 /// The registry: one for the process, shared by all requests.
@@ -83,6 +83,26 @@ impl Registry {
 
 /// The body of an upload request. An item is an error when the client goes away or stalls.
 pub type Body<'a> = Pin<Box<dyn Stream<Item = std::result::Result<Bytes, BodyError>> + Send + 'a>>;
+
+/// The body of a request that ends an upload, and how long the client says it is.
+pub struct AnnouncedBody<'a> {
+    /// The bytes.
+    pub bytes: Body<'a>,
+    /// How many they are, when that is known beforehand.
+    pub length: Option<u64>,
+}
+
+impl std::fmt::Debug for AnnouncedBody<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnnouncedBody").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+impl<'a> From<Body<'a>> for AnnouncedBody<'a> {
+    fn from(bytes: Body<'a>) -> Self {
+        Self { bytes, length: None }
+    }
+}
 
 /// Why a request body ended before its end.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -88,13 +88,13 @@ impl Registry {
             Role::Child => {
                 // Cache images of old BuildKit versions list blobs as children.
                 undamaged_bool(self.store.has_manifest(name, digest).await)?
-                    || undamaged(self.store.blob_size(name, digest).await)?.is_some()
+                    || undamaged(self.store.referenced_blob_size(name, digest).await)?.is_some()
             }
             Role::Layer if descriptor.media_type.is_non_distributable() => {
                 self.check_urls(descriptor)?;
                 true
             }
-            Role::Config | Role::Layer => undamaged(self.store.blob_size(name, digest).await)?.is_some(),
+            Role::Config | Role::Layer => undamaged(self.store.referenced_blob_size(name, digest).await)?.is_some(),
         };
         Ok((!present).then_some(*digest))
     }

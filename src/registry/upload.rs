@@ -5,7 +5,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use super::hashing::Hashing;
 use super::receive::receive;
 use super::token::UploadState;
-use super::{Body, Error, Registry, Result, UploadId, UploadSession};
+use super::{AnnouncedBody, Body, Error, Registry, Result, UploadId, UploadSession};
 use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
 use crate::storage::{self, StagedUpload};
 
@@ -66,6 +66,7 @@ impl Registry {
     }
 
     /// Appends `body`, which may be empty, and makes the session's bytes the blob `digest` of the repository, durably.
+    /// Content of the length that the body announces, and of that digest, need not be written again.
     ///
     /// # Errors
     /// As [`Registry::append`], and [`Error::DigestMismatch`], which ends the session.
@@ -75,7 +76,7 @@ impl Registry {
         id: UploadId,
         state: &str,
         range: Option<ContentRange>,
-        mut body: Body<'_>,
+        mut body: AnnouncedBody<'_>,
         digest: &Digest,
     ) -> Result<()> {
         let _permit = self.upload_permit()?;
@@ -83,11 +84,11 @@ impl Registry {
         let begins = range.is_none_or(|range| range.start == 0);
         let upload = if begins && state.staged.is_empty() && self.stored_length(name, id, &state).await?.is_none() {
             // All of it comes now and its digest is known, so it can be written where it will stay.
-            self.begin_blob(digest).await?
+            self.begin_blob(digest, body.length).await?
         } else {
             self.take_up(name, id, state, range).await?
         };
-        let upload = self.noting_end(id, self.fill(upload, range, &mut body).await)?;
+        let upload = self.noting_end(id, self.fill(upload, range, &mut body.bytes).await)?;
         self.noting_end(id, self.publish(name, upload, digest).await)?;
         self.ended.insert(id);
         Ok(())
@@ -97,10 +98,10 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::DigestMismatch`], [`Error::BlobTooLarge`], [`Error::BodyInterrupted`]; none leaves anything behind.
-    pub async fn upload_blob(&self, name: &RepositoryName, digest: &Digest, mut body: Body<'_>) -> Result<()> {
+    pub async fn upload_blob(&self, name: &RepositoryName, digest: &Digest, mut body: AnnouncedBody<'_>) -> Result<()> {
         let _permit = self.upload_permit()?;
-        let upload = self.begin_blob(digest).await?;
-        let upload = self.fill(upload, None, &mut body).await?;
+        let upload = self.begin_blob(digest, body.length).await?;
+        let upload = self.fill(upload, None, &mut body.bytes).await?;
         self.publish(name, upload, digest).await
     }
 
@@ -146,8 +147,8 @@ impl Registry {
         self.store.upload_length(name, &id.to_string(), &state.staged).await.map_err(session_error)
     }
 
-    async fn begin_blob(&self, digest: &Digest) -> Result<OpenUpload> {
-        let staged = self.store.begin_blob(digest).await?;
+    async fn begin_blob(&self, digest: &Digest, length: Option<u64>) -> Result<OpenUpload> {
+        let staged = self.store.begin_blob(digest, length).await?;
         Ok(OpenUpload { staged, hashing: Hashing::new(digest.algorithm()) })
     }
 

@@ -5,14 +5,15 @@
 use axum::body::Body;
 use http::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, RANGE,
+    CONTENT_TYPE, LOCATION, RANGE,
 };
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::oci::{ByteRange, Digest, RangeSet, RepositoryName, ResolvedRanges};
-use crate::registry::{Blob, Content};
+use crate::registry::{Blob, Content, Reading};
 
 use super::answer::{self, DigestText, set};
+use super::client::Treatment;
 use super::conditional::{self, Verdict};
 use super::door::Call;
 use super::file_body::FileBody;
@@ -23,23 +24,67 @@ const MOST_PARTS: usize = 1024;
 
 /// `GET` or `HEAD` of a blob.
 pub(super) async fn pull(call: &Call<'_>, name: &RepositoryName, digest: &Digest) -> Result<Response<Body>, Error> {
-    let blob = call.registry.blob(name, digest).await.map_err(Error::by_registry)?;
     let text = DigestText::new(digest);
-    let request = &call.parts.headers;
-    let mut response = match conditional::evaluate(request, text.as_bytes()) {
-        Verdict::Failed => return Err(Error::Precondition),
-        Verdict::NotModified => answer::bare(StatusCode::NOT_MODIFIED),
-        // RFC 9110 §14.2: Range means nothing to any method but GET.
-        Verdict::Proceed if call.parts.method == Method::GET => match ranges(request, &text, blob.size)? {
-            None => whole(blob),
-            Some(ranges) => partial(blob, &ranges),
-        },
-        Verdict::Proceed => described(&blob),
+    let mut response = match conditional::evaluate(&call.parts.headers, text.as_bytes()) {
+        Verdict::Proceed if call.parts.method == Method::GET => {
+            if let Some(response) = redirect(call, name, digest, &text).await? {
+                return Ok(response);
+            }
+            content(call, name, digest, &text).await?
+        }
+        // HEAD is never redirected: its answer must name digest and length, which a store does not.
+        verdict => {
+            let size = call.registry.blob_size(name, digest).await.map_err(Error::by_registry)?;
+            match verdict {
+                Verdict::Failed => return Err(Error::Precondition),
+                Verdict::NotModified => answer::bare(StatusCode::NOT_MODIFIED),
+                // RFC 9110 §14.2: Range means nothing to any method but GET.
+                Verdict::Proceed => described(size),
+            }
+        }
     };
     let headers = response.headers_mut();
     text.tag_content(headers);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("max-age=31536000, immutable"));
     Ok(response)
+}
+
+/// 307 to where the store itself gives the blob, if it does and this client may go there. A client sends its `Range` again.
+async fn redirect(
+    call: &Call<'_>,
+    name: &RepositoryName,
+    digest: &Digest,
+    text: &DigestText,
+) -> Result<Option<Response<Body>>, Error> {
+    if !call.registry.redirects() {
+        return Ok(None);
+    }
+    let Treatment::MayGo(client) = call.redirects.treatment(call.parts) else { return Ok(None) };
+    let address = call.registry.blob_address(name, digest, client).await.map_err(Error::by_registry)?;
+    let Some(location) = address.and_then(|address| HeaderValue::try_from(address).ok()) else { return Ok(None) };
+    let mut response = answer::empty(StatusCode::TEMPORARY_REDIRECT);
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, location);
+    // The address is good for minutes, and whoever holds it may read the blob.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    text.name_content(headers);
+    Ok(Some(response))
+}
+
+/// The blob, or the parts of it that are asked for.
+async fn content(
+    call: &Call<'_>,
+    name: &RepositoryName,
+    digest: &Digest,
+    text: &DigestText,
+) -> Result<Response<Body>, Error> {
+    let request = &call.parts.headers;
+    let reading = if request.contains_key(RANGE) { Reading::Parts } else { Reading::Whole };
+    let blob = call.registry.blob(name, digest, reading).await.map_err(Error::by_registry)?;
+    Ok(match ranges(request, text, blob.size)? {
+        None => whole(blob),
+        Some(ranges) => partial(blob, &ranges),
+    })
 }
 
 /// `DELETE` of a blob.
@@ -68,17 +113,17 @@ fn ranges(request: &HeaderMap, digest: &DigestText, size: u64) -> Result<Option<
 }
 
 /// 200 with the headers of the whole blob and no body.
-fn described(blob: &Blob) -> Response<Body> {
+fn described(size: u64) -> Response<Body> {
     let mut response = answer::bare(StatusCode::OK);
     let headers = response.headers_mut();
-    headers.insert(CONTENT_LENGTH, HeaderValue::from(blob.size));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     guard(headers);
     response
 }
 
 fn whole(blob: Blob) -> Response<Body> {
-    let mut response = described(&blob);
+    let mut response = described(blob.size);
     if let Some(last) = blob.size.checked_sub(1) {
         fill(&mut response, blob.content, ByteRange { start: 0, end: last });
     }

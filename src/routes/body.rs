@@ -75,6 +75,12 @@ impl RequestBody {
         }))
     }
 
+    /// [`RequestBody::stream`] with the length that was announced.
+    pub(super) fn announced(&mut self) -> registry::AnnouncedBody<'_> {
+        let length = self.length;
+        registry::AnnouncedBody { bytes: self.stream(), length }
+    }
+
     /// The whole body.
     ///
     /// # Errors

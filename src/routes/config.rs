@@ -15,6 +15,8 @@ pub struct Config {
     pub scheme: Scheme,
     /// `http.trustedproxies`: whose `Forwarded` and `X-Forwarded-*` headers are believed.
     pub trusted_proxies: TrustedProxies,
+    /// `storage.redirect.exclude`: clients that are never sent to the store, because they cannot reach it.
+    pub served_directly: Vec<ProxyNetwork>,
     /// `http.headers`, added to every answer of a `/v2/` route.
     pub headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -50,7 +52,7 @@ pub enum TrustedProxies {
     Only(Vec<ProxyNetwork>),
 }
 
-/// An address block that a trusted proxy's address lies in.
+/// An address block: of trusted proxies, or of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProxyNetwork {
     /// Any address of the block.
@@ -84,6 +86,7 @@ impl Default for Config {
             location: LocationForm::Relative,
             scheme: Scheme::default(),
             trusted_proxies: TrustedProxies::Anyone,
+            served_directly: Vec::new(),
             headers: Vec::new(),
         }
     }

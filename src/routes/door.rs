@@ -18,6 +18,7 @@ use crate::registry::{self, Registry, UploadSession};
 use crate::telemetry::HealthChecks;
 
 use super::body::{Drained, RequestBody};
+use super::client::Redirects;
 use super::endpoint::{Effect, Endpoint};
 use super::location::Addresses;
 use super::path::{self, Shape};
@@ -36,6 +37,7 @@ struct Door {
     prefix: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     addresses: Addresses,
+    redirects: Redirects,
     registry: Arc<Registry>,
     authenticator: Arc<Authenticator>,
     health: HealthChecks,
@@ -47,6 +49,7 @@ pub(super) struct Call<'a> {
     pub(super) parts: &'a Parts,
     pub(super) registry: &'a Registry,
     pub(super) addresses: &'a Addresses,
+    pub(super) redirects: &'a Redirects,
     pub(super) grant: &'a Grant,
 }
 
@@ -59,9 +62,9 @@ impl Routes {
         authenticator: Arc<Authenticator>,
         health: HealthChecks,
     ) -> Self {
-        let addresses = Addresses::new(&config);
+        let (addresses, redirects) = (Addresses::new(&config), Redirects::new(&config));
         let Config { prefix, headers, .. } = config;
-        Self { door: Arc::new(Door { prefix, headers, addresses, registry, authenticator, health }) }
+        Self { door: Arc::new(Door { prefix, headers, addresses, redirects, registry, authenticator, health }) }
     }
 }
 
@@ -144,7 +147,8 @@ impl Door {
         if endpoint.effect() == Effect::Writes {
             self.registry.writable().map_err(Error::by_registry)?;
         }
-        let call = &Call { parts, registry: &self.registry, addresses: &self.addresses, grant };
+        let call =
+            &Call { parts, registry: &self.registry, addresses: &self.addresses, redirects: &self.redirects, grant };
         match endpoint {
             Endpoint::Base => Ok(answer::ping()),
             Endpoint::Catalog { page } => listings::catalog(call, page).await,

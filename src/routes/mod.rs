@@ -7,6 +7,7 @@
 mod answer;
 mod blobs;
 mod body;
+mod client;
 mod conditional;
 mod config;
 mod door;

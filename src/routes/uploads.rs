@@ -42,7 +42,7 @@ pub(super) async fn push(
     body: &mut RequestBody,
 ) -> Result<Response<Body>, Error> {
     refuse_encoded(&call.parts.headers)?;
-    call.registry.upload_blob(name, digest, body.stream()).await.map_err(Error::by_registry)?;
+    call.registry.upload_blob(name, digest, body.announced()).await.map_err(Error::by_registry)?;
     Ok(created(call, name, digest))
 }
 
@@ -98,7 +98,7 @@ pub(super) async fn finish(
     refuse_encoded(&call.parts.headers)?;
     let range = content_range(call, session, body.length()).await?;
     let Session { name, id, state } = session;
-    call.registry.finish_upload(name, id, state, range, body.stream(), digest).await.map_err(Error::by_registry)?;
+    call.registry.finish_upload(name, id, state, range, body.announced(), digest).await.map_err(Error::by_registry)?;
     Ok(created(call, name, digest))
 }
 

@@ -30,6 +30,11 @@ impl StoragePath {
         Self(format!("{}/{below}", self.0))
     }
 
+    /// What comes after the directory `directory` and its `/`; `None` for a path that lies elsewhere.
+    pub(in crate::storage) fn below(&self, directory: &Self) -> Option<&str> {
+        self.0.strip_prefix(directory.as_str())?.strip_prefix('/')
+    }
+
     /// For the contract suite and drivers' own tests, which need paths that mean nothing.
     #[cfg(test)]
     pub(crate) fn for_test(path: &str) -> Self {

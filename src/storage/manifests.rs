@@ -1,12 +1,14 @@
 //! Manifests: small immutable content, the revision links that say which repositories it belongs to, and a cache of bytes.
 //!
-//! The cache holds content under its digest and nothing else: whether a repository has a manifest is asked of the driver each
-//! time, so a stale answer cannot outlive a delete.
+//! The cache holds content under its digest and nothing else: whether a repository has a tag or a manifest is asked of the
+//! driver each time, so a stale answer cannot outlive a delete.
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::blobs::Ahead;
 use super::driver::ListPage;
 use super::layout::{RepositoryPaths, StoragePath, blob_data};
 use super::{Error, LARGEST_LINK, Result, Store, found, link_content};
@@ -51,9 +53,9 @@ impl ManifestCache {
 }
 
 impl Store {
-    /// Whether the repository has the manifest `digest`.
+    /// Whether the repository has the manifest `digest`, asked of the driver each time.
     pub async fn has_manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<bool> {
-        Ok(self.read_link(&RepositoryPaths(name).revision_link(digest)).await?.is_some())
+        Ok(self.linked_manifest(name, digest).await?.is_some())
     }
 
     /// The manifest `digest` of the repository and its media type; `None` when the link or the content is missing.
@@ -66,9 +68,48 @@ impl Store {
         digest: &Digest,
         limit: u64,
     ) -> Result<Option<(Bytes, MediaType)>> {
+        let ahead = match self.where_it_pays() {
+            Ahead::Yes if self.manifest_cache.0.peek(digest).is_none() => Ahead::Yes,
+            _ => Ahead::No,
+        };
+        let content = |target: Digest| async move { self.manifest_content(&target, limit).await };
+        let content = self.behind(self.linked_manifest(name, digest), digest, ahead, content).await?;
+        self.with_media_type(name, digest, content).await
+    }
+
+    /// [`Store::manifest`] for a caller that knows already that the repository has it, from its tag or its link. A link seen a
+    /// moment ago is not asked for again.
+    pub async fn known_manifest(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        limit: u64,
+    ) -> Result<Option<(Bytes, MediaType)>> {
+        let Some(target) = self.revision_links.get(name, digest) else {
+            return self.manifest(name, digest, limit).await;
+        };
+        let content = self.manifest_content(&target, limit).await?;
+        self.with_media_type(name, digest, content).await
+    }
+
+    /// The digest under which the content of the repository's manifest lies.
+    async fn linked_manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Digest>> {
+        let target = self.read_link(&RepositoryPaths(name).revision_link(digest)).await?;
+        match &target {
+            Some(target) => self.revision_links.insert(name, digest, target),
+            None => self.revision_links.remove(name, digest),
+        }
+        Ok(target)
+    }
+
+    async fn with_media_type(
+        &self,
+        name: &RepositoryName,
+        digest: &Digest,
+        content: Option<ManifestContent>,
+    ) -> Result<Option<(Bytes, MediaType)>> {
+        let Some(content) = content else { return Ok(None) };
         let paths = RepositoryPaths(name);
-        let Some(target) = self.read_link(&paths.revision_link(digest)).await? else { return Ok(None) };
-        let Some(content) = self.manifest_content(&target, limit).await? else { return Ok(None) };
         let media_type = match content.declared {
             DeclaredType::Named(media_type) => media_type,
             DeclaredType::Shaped(shape) => self.pushed_media_type(paths, digest).await?.unwrap_or(shape),
@@ -127,6 +168,7 @@ impl Store {
             objects.push((paths.tag_index_link(tag, &digest), link_content(&digest)));
         }
         self.driver.write_many(objects).await?;
+        self.revision_links.insert(name, &digest, &digest);
         self.manifest_cache.0.insert(digest, ManifestContent { bytes: manifest.bytes().clone(), declared });
         Ok(())
     }
@@ -143,15 +185,19 @@ impl Store {
         if let Some(subject) = subject {
             self.driver.delete(&paths.referrer(subject, digest)).await?;
         }
-        self.driver.delete_many(&[paths.revision_link(digest), paths.revision_media_type(digest)]).await
+        let deleted = self.driver.delete_many(&[paths.revision_link(digest), paths.revision_media_type(digest)]).await;
+        self.revision_links.remove(name, digest);
+        deleted
     }
 
     /// The digests of every manifest of the repository.
     pub async fn revisions(&self, name: &RepositoryName) -> Result<Vec<Digest>> {
+        let (everything, paths) = (ListPage::all(), RepositoryPaths(name));
+        let directories = Algorithm::ALL.map(|algorithm| (algorithm, paths.revisions(algorithm)));
+        let listings = directories.iter().map(|(_, directory)| self.driver.list(directory, &everything));
         let mut digests = Vec::new();
-        for algorithm in Algorithm::ALL {
-            let listing = self.driver.list(&RepositoryPaths(name).revisions(algorithm), &ListPage::all()).await?;
-            digests.extend(listing.entries.iter().filter_map(|entry| digest_of(algorithm, &entry.name)));
+        for ((algorithm, _), listing) in directories.iter().zip(try_join_all(listings).await?) {
+            digests.extend(listing.entries.iter().filter_map(|entry| digest_of(*algorithm, &entry.name)));
         }
         Ok(digests)
     }

@@ -9,6 +9,7 @@ pub mod driver;
 mod error;
 mod layout;
 mod manifests;
+mod recent;
 mod referrers;
 mod repositories;
 mod tags;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 
 use crate::oci::Digest;
 
+pub use blobs::BlobAddress;
 pub use config::{
     Config, Driver as DriverConfig, Filesystem as FilesystemConfig, Oss as OssConfig, Redirect, S3 as S3Config,
 };
@@ -30,13 +32,17 @@ pub use referrers::IndexWrites;
 pub use repositories::{Holding, RepositoryPage};
 pub use uploads::{StagedUpload, UploadEntry};
 
-use driver::{Driver, ListPage, WriteMode};
+use driver::{Driver, Latency, ListPage, WriteMode};
 use layout::repositories as repositories_directory;
 use manifests::ManifestCache;
+use recent::RecentLinks;
 use referrers::IndexedRepositories;
 
 /// Largest link file read. A sha512 digest has 135 bytes; anything beyond is damage.
 const LARGEST_LINK: u64 = 1024;
+
+/// Things asked at once of a store across a network.
+const REMOTE_QUESTIONS: usize = 16;
 
 /// Tag links read at once while all tags of a repository are looked at, unless the configuration says otherwise.
 const DEFAULT_TAG_READS: usize = 16;
@@ -47,6 +53,10 @@ pub struct Store {
     driver: Arc<dyn Driver>,
     manifest_cache: Arc<ManifestCache>,
     indexed: Arc<IndexedRepositories>,
+    layer_links: Arc<RecentLinks>,
+    revision_links: Arc<RecentLinks>,
+    latency: Latency,
+    redirect: Redirect,
     tag_reads: usize,
 }
 
@@ -54,10 +64,15 @@ impl Store {
     /// A store over `driver` with the caches that `config` allows.
     #[must_use]
     pub fn new(driver: Arc<dyn Driver>, config: &Config) -> Self {
+        let latency = driver.latency();
         Self {
             driver,
             manifest_cache: Arc::new(ManifestCache::new(config.manifest_cache_bytes)),
             indexed: Arc::new(IndexedRepositories::default()),
+            layer_links: Arc::new(RecentLinks::new(latency)),
+            revision_links: Arc::new(RecentLinks::new(latency)),
+            latency,
+            redirect: config.redirect,
             tag_reads: if config.tag_reads == 0 { DEFAULT_TAG_READS } else { config.tag_reads },
         }
     }
@@ -66,6 +81,15 @@ impl Store {
     pub async fn probe(&self) -> Result<()> {
         let page = ListPage { after: None, limit: 1 };
         self.driver.list(&repositories_directory(""), &page).await.map(drop)
+    }
+
+    /// Things that are asked of the driver at once where each answer is needed anyway, or is likely to be.
+    #[must_use]
+    pub fn questions_at_once(&self) -> usize {
+        match self.latency {
+            Latency::Local => 1,
+            Latency::Remote => REMOTE_QUESTIONS,
+        }
     }
 
     /// The digest that the link file at `path` holds; `None` when there is no such file.

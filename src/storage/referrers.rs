@@ -8,8 +8,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
+use tokio::try_join;
 use tracing::warn;
 
 use super::driver::{ListPage, WriteMode};
@@ -75,22 +77,29 @@ impl Store {
         manifest_limit: u64,
         writes: IndexWrites,
     ) -> Result<BTreeMap<Digest, Option<Descriptor>>> {
-        let found = self.index_referrers(name, manifest_limit, writes).await?;
-        let mut referrers: BTreeMap<Digest, Option<Descriptor>> = self
-            .fallback_referrers(name, subject, manifest_limit)
-            .await?
-            .into_iter()
-            .chain(found.into_iter().filter(|(of, _)| of == subject).map(|(_, descriptor)| descriptor))
-            .map(|descriptor| (descriptor.digest, Some(descriptor)))
-            .collect();
-        for algorithm in Algorithm::ALL {
-            let directory = RepositoryPaths(name).referrers(subject, algorithm);
-            let listing = self.driver.list(&directory, &ListPage::all()).await?;
-            for digest in listing.entries.iter().filter_map(|entry| digest_of(algorithm, &entry.name)) {
-                referrers.insert(digest, None);
-            }
-        }
-        Ok(referrers)
+        let (found, fallback, listed) = try_join!(
+            self.index_referrers(name, manifest_limit, writes),
+            self.fallback_referrers(name, subject, manifest_limit),
+            self.listed_referrers(name, subject),
+        )?;
+        let found = found.into_iter().filter(|(of, _)| of == subject).map(|(_, descriptor)| descriptor);
+        let described = fallback.into_iter().chain(found).map(|descriptor| (descriptor.digest, Some(descriptor)));
+        // An entry of the index wins over the fallback tag: it was made from the manifest.
+        Ok(described.chain(listed.into_iter().map(|digest| (digest, None))).collect())
+    }
+
+    /// The digests of the entries that the index has for `subject`.
+    async fn listed_referrers(&self, name: &RepositoryName, subject: &Digest) -> Result<Vec<Digest>> {
+        let directories =
+            Algorithm::ALL.map(|algorithm| (algorithm, RepositoryPaths(name).referrers(subject, algorithm)));
+        let everything = ListPage::all();
+        let listings = directories.iter().map(|(_, directory)| self.driver.list(directory, &everything));
+        let listings = try_join_all(listings).await?;
+        let names = directories.iter().zip(&listings);
+        let digests = names.flat_map(|((algorithm, _), listing)| {
+            listing.entries.iter().filter_map(|entry| digest_of(*algorithm, &entry.name))
+        });
+        Ok(digests.collect())
     }
 
     /// The descriptor of one referrer of the index; `None` when it or its manifest has gone meanwhile.
@@ -130,8 +139,8 @@ impl Store {
         if self.indexed.contains(name) {
             return Ok(Vec::new());
         }
-        let revisions: BTreeSet<Digest> = self.revisions(name).await?.into_iter().collect();
-        let seen = self.read_record(name).await?;
+        let (revisions, seen) = try_join!(self.revisions(name), self.read_record(name))?;
+        let revisions: BTreeSet<Digest> = revisions.into_iter().collect();
         let reads: Vec<_> =
             revisions.difference(&seen).map(|digest| self.entry_for(name, *digest, manifest_limit)).collect();
         let complete = reads.is_empty();
@@ -158,7 +167,9 @@ impl Store {
     ) -> Result<()> {
         let entry =
             |(subject, referrer): &(Digest, Descriptor)| referrer_entry(RepositoryPaths(name), subject, referrer);
-        self.driver.write_many(found.iter().map(entry).collect::<Result<_>>()?).await?;
+        if !found.is_empty() {
+            self.driver.write_many(found.iter().map(entry).collect::<Result<_>>()?).await?;
+        }
         self.write_record(name, seen).await
     }
 

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::driver::{EntryKind, ListPage, More};
+use futures_util::future::try_join_all;
+
+use super::driver::{EntryKind, ListPage, Listing, More};
 use super::layout::{RepositoryPaths, repositories};
 use super::{Result, Store};
 use crate::oci::RepositoryName;
@@ -20,11 +22,19 @@ pub enum Holding {
 }
 
 impl Holding {
-    /// The reserved directory, and a name that stands just before it and is never used.
-    fn directory(self) -> (&'static str, &'static str) {
+    /// The reserved directory.
+    fn directory(self) -> &'static str {
         match self {
-            Self::Manifests => ("_manifests", "_manifestr"),
-            Self::Uploads => ("_uploads", "_uploadr"),
+            Self::Manifests => "_manifests",
+            Self::Uploads => "_uploads",
+        }
+    }
+
+    /// A name that stands just before the directory and is never used.
+    fn just_before(self) -> &'static str {
+        match self {
+            Self::Manifests => "_manifestr",
+            Self::Uploads => "_uploadr",
         }
     }
 }
@@ -38,23 +48,45 @@ pub struct RepositoryPage {
     pub more: More,
 }
 
-/// A directory still to be visited, on the way from the root.
+/// A directory on the way from the root, which was looked at as a repository already.
 struct Step {
     /// Components so far, joined by `/`; empty at the root.
     directory: String,
-    /// Whether the directory itself was looked at as a repository.
-    visited: bool,
     /// The child listed last.
     after: Option<String>,
     /// Children listed and not yet visited.
-    children: VecDeque<String>,
+    children: VecDeque<Child>,
     /// Whether the driver has children after `after`.
     more: More,
 }
 
+/// A directory still to be visited.
+struct Child {
+    /// Components so far, joined by `/`.
+    directory: String,
+    /// The beginning of its listing, once that was asked for: it tells what the child holds and where to go on.
+    listing: Option<Listing>,
+}
+
 impl Step {
-    fn new(directory: String, visited: bool) -> Self {
-        Self { directory, visited, after: None, children: VecDeque::new(), more: More::Yes }
+    /// A step whose children are those after `after`.
+    fn new(directory: String, after: Option<String>) -> Self {
+        Self { directory, after, children: VecDeque::new(), more: More::Yes }
+    }
+
+    /// The next children that are not listed yet, up to the first that is.
+    fn unlisted(&mut self, most: usize) -> Vec<&mut Child> {
+        self.children.iter_mut().take_while(|child| child.listing.is_none()).take(most).collect()
+    }
+
+    fn take_in(&mut self, listing: &Listing) {
+        self.after = listing.entries.last().map(|entry| entry.name.clone());
+        self.more = listing.more;
+        let directories = listing.entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
+        let children = directories.map(|entry| join(&self.directory, &entry.name));
+        // What is no repository name is reserved or foreign, and nothing below it is a repository either.
+        let children = children.filter(|child| child.parse::<RepositoryName>().is_ok());
+        self.children.extend(children.map(|directory| Child { directory, listing: None }));
     }
 }
 
@@ -67,7 +99,7 @@ impl Store {
 
     /// At most `limit` repositories with the wanted holding, after the name `after`, which need not exist.
     ///
-    /// Walks only what lies after `after`: the cost is that of the page.
+    /// Walks only what lies after `after`, and lists each directory once: the cost is that of the page.
     pub async fn list_repositories(
         &self,
         holding: Holding,
@@ -77,51 +109,64 @@ impl Store {
         let mut names = Vec::new();
         let mut steps = first_steps(after);
         while let Some(step) = steps.last_mut() {
-            if !step.visited {
-                step.visited = true;
-                if let Some(name) = self.repository_at(holding, &step.directory).await? {
-                    if names.len() == limit {
-                        return Ok(RepositoryPage { names, more: More::Yes });
-                    }
-                    names.push(name);
+            // The repository after the page is looked for too, to tell whether there is one.
+            let wanted = limit.saturating_sub(names.len()).saturating_add(1);
+            let Some((directory, listing)) = self.next_child(step, wanted.min(self.questions_at_once())).await? else {
+                steps.pop();
+                continue;
+            };
+            if let Some(name) = self.repository_at(holding, &directory, &listing).await? {
+                if names.len() == limit {
+                    return Ok(RepositoryPage { names, more: More::Yes });
                 }
+                names.push(name);
             }
-            match self.next_child(step).await? {
-                Some(directory) => steps.push(Step::new(directory, false)),
-                None => {
-                    steps.pop();
-                }
-            }
+            let mut step = Step::new(directory, None);
+            step.take_in(&listing);
+            steps.push(step);
         }
         Ok(RepositoryPage { names, more: More::No })
     }
 
-    async fn repository_at(&self, holding: Holding, directory: &str) -> Result<Option<RepositoryName>> {
+    /// The repository at `directory`, whose listing begins with `listing`, if it holds what is wanted.
+    async fn repository_at(
+        &self,
+        holding: Holding,
+        directory: &str,
+        listing: &Listing,
+    ) -> Result<Option<RepositoryName>> {
         let Ok(name) = directory.parse::<RepositoryName>() else { return Ok(None) };
-        let (wanted, before) = holding.directory();
-        let page = ListPage { after: Some(before.to_owned()), limit: 1 };
-        let listing = self.driver.list(&repositories(directory), &page).await?;
-        Ok(listing.entries.first().is_some_and(|entry| entry.name == wanted).then_some(name))
+        let wanted = holding.directory();
+        let holds = |listing: &Listing| listing.entries.iter().any(|entry| entry.name == wanted);
+        let ends_before = listing.entries.last().is_some_and(|entry| entry.name.as_str() < wanted);
+        if listing.more == More::No || !ends_before || holds(listing) {
+            return Ok(holds(listing).then_some(name));
+        }
+        let page = ListPage { after: Some(holding.just_before().to_owned()), limit: 1 };
+        Ok(holds(&self.driver.list(&repositories(directory), &page).await?).then_some(name))
     }
 
-    /// The next directory below `step` that may hold repositories.
-    async fn next_child(&self, step: &mut Step) -> Result<Option<String>> {
-        loop {
-            if let Some(child) = step.children.pop_front() {
-                return Ok(Some(child));
-            }
+    /// The next directory below `step` that may hold repositories, with the beginning of its listing. `ahead` directories
+    /// are listed at once: this one and its next siblings.
+    async fn next_child(&self, step: &mut Step, ahead: usize) -> Result<Option<(String, Listing)>> {
+        while step.children.is_empty() {
             if step.more == More::No {
                 return Ok(None);
             }
-            let page = ListPage { after: step.after.take(), limit: NAMES_AT_ONCE };
-            let listing = self.driver.list(&repositories(&step.directory), &page).await?;
-            step.after = listing.entries.last().map(|entry| entry.name.clone());
-            step.more = listing.more;
-            let directories = listing.entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
-            let children = directories.map(|entry| join(&step.directory, &entry.name));
-            // What is no repository name is reserved or foreign, and nothing below it is a repository either.
-            step.children = children.filter(|child| child.parse::<RepositoryName>().is_ok()).collect();
+            let listing = self.list_names(&step.directory, step.after.take()).await?;
+            step.take_in(&listing);
         }
+        let unlisted = step.unlisted(ahead.max(1));
+        let listings = unlisted.iter().map(|child| self.list_names(&child.directory, None));
+        let listings = try_join_all(listings).await?;
+        for (child, listing) in unlisted.into_iter().zip(listings) {
+            child.listing = Some(listing);
+        }
+        Ok(step.children.pop_front().and_then(|child| Some((child.directory, child.listing?))))
+    }
+
+    async fn list_names(&self, directory: &str, after: Option<String>) -> Result<Listing> {
+        self.driver.list(&repositories(directory), &ListPage { after, limit: NAMES_AT_ONCE }).await
     }
 }
 
@@ -131,7 +176,7 @@ fn join(directory: &str, name: &str) -> String {
 
 /// The way to `after`, as if everything up to it had been visited.
 fn first_steps(after: Option<&str>) -> Vec<Step> {
-    let mut steps = vec![Step::new(String::new(), true)];
+    let mut steps = vec![Step::new(String::new(), None)];
     let Some(after) = after else { return steps };
     let mut directory = String::new();
     for component in after.split('/') {
@@ -142,7 +187,7 @@ fn first_steps(after: Option<&str>) -> Vec<Step> {
         if directory.parse::<RepositoryName>().is_err() {
             break;
         }
-        steps.push(Step::new(directory.clone(), true));
+        steps.push(Step::new(directory.clone(), None));
     }
     steps
 }

@@ -1,12 +1,16 @@
 //! Upload sessions: bytes on their way to becoming a blob. What is known of a session beyond its bytes travels with the
 //! client; the store holds the bytes alone.
 
+use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use super::driver::{EntryKind, ListPage, StagedWrite};
+use super::driver::{EntryKind, Latency, ListPage, StagedWrite, Unfinished};
 use super::layout::{RepositoryPaths, blob_data};
 use super::{Result, Store, found};
 use crate::oci::{Digest, RepositoryName};
+
+/// Objects asked for at once while sessions are listed.
+const OBJECTS_AT_ONCE: usize = 1000;
 
 /// The bytes of an upload session, open for writing.
 pub type StagedUpload = Box<dyn StagedWrite>;
@@ -26,9 +30,10 @@ impl Store {
         self.driver.stage(&RepositoryPaths(name).upload_data(id)).await
     }
 
-    /// Begins writing the content `digest` in one go: what is not published is forgotten.
-    pub async fn begin_blob(&self, digest: &Digest) -> Result<StagedUpload> {
-        self.driver.create(&blob_data(digest), None).await
+    /// Begins writing the content `digest` in one go: what is not published is forgotten. `length` is what the client
+    /// announced, bytes.
+    pub async fn begin_blob(&self, digest: &Digest, length: Option<u64>) -> Result<StagedUpload> {
+        self.driver.create(&blob_data(digest), length).await
     }
 
     /// Takes up the session that `state` was laid down for; see [`super::driver::Driver::resume`].
@@ -55,6 +60,14 @@ impl Store {
 
     /// The upload sessions of the repository, ours and distribution's.
     pub async fn list_uploads(&self, name: &RepositoryName) -> Result<Vec<UploadEntry>> {
+        match self.latency {
+            Latency::Local => self.uploads_by_directory(name).await,
+            Latency::Remote => self.uploads_by_object(name).await,
+        }
+    }
+
+    /// One look at each session's directory, which may be empty.
+    async fn uploads_by_directory(&self, name: &RepositoryName) -> Result<Vec<UploadEntry>> {
         let paths = RepositoryPaths(name);
         let listing = self.driver.list(&paths.uploads(), &ListPage::all()).await?;
         let mut uploads = Vec::new();
@@ -65,6 +78,33 @@ impl Store {
             uploads.push(UploadEntry { id: entry.name.clone(), modified });
         }
         Ok(uploads)
+    }
+
+    /// One walk over everything below all sessions: a bucket has no empty directories, and keeps a session's bytes in as
+    /// many objects as it likes.
+    async fn uploads_by_object(&self, name: &RepositoryName) -> Result<Vec<UploadEntry>> {
+        let directory = RepositoryPaths(name).uploads();
+        let mut newest: BTreeMap<String, SystemTime> = BTreeMap::new();
+        let mut page = ListPage { after: None, limit: OBJECTS_AT_ONCE };
+        loop {
+            let tree = self.driver.tree(&directory, &page).await?;
+            for object in &tree.objects {
+                let Some(below) = object.path.below(&directory) else { continue };
+                let id = below.split('/').next().unwrap_or_default();
+                let modified = newest.entry(id.to_owned()).or_insert(object.stat.modified);
+                *modified = object.stat.modified.max(*modified);
+            }
+            page.after = tree.next;
+            if page.after.is_none() {
+                break;
+            }
+        }
+        Ok(newest.into_iter().map(|(id, modified)| UploadEntry { id, modified: Some(modified) }).collect())
+    }
+
+    /// Gives up writes that never ended and that no listing shows; see [`super::driver::Driver::unfinished_writes`].
+    pub async fn unfinished_writes(&self, before: SystemTime, what: Unfinished) -> Result<u64> {
+        self.driver.unfinished_writes(before, what).await
     }
 
     /// Removes everything that lies in the store of the upload session `id` of a listing.

@@ -15,6 +15,7 @@ use berth::routes::{self, FileBody};
 use berth::storage::{self, DriverConfig, FilesystemConfig, Store, driver};
 use berth::telemetry::HealthChecks;
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::request::Builder;
 use http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -80,9 +81,19 @@ impl Berth {
             None => DriverConfig::Memory,
         };
         let config_of_storage = storage::Config { driver: place, ..storage::Config::default() };
-        let store =
-            Store::new(driver::open(&config_of_storage, driver::Access::ReadWrite).unwrap(), &config_of_storage);
-        Self { app: app(rules, config, store.clone(), HealthChecks::new()), directory, store }
+        Self { directory, ..Self::over(&config_of_storage, rules, config) }
+    }
+
+    /// A registry whose content is in memory, with what `storage` says besides.
+    pub fn over_memory(storage: storage::Config, rules: registry::Config, config: routes::Config) -> Self {
+        Self::over(&storage::Config { driver: DriverConfig::Memory, ..storage }, rules, config)
+    }
+
+    fn over(storage: &storage::Config, rules: registry::Config, config: routes::Config) -> Self {
+        // Neither of these drivers waits for anything when it is opened.
+        let driver = driver::open(storage, driver::Access::ReadWrite).now_or_never().unwrap().unwrap();
+        let store = Store::new(driver, storage);
+        Self { app: app(rules, config, store.clone(), HealthChecks::new()), directory: None, store }
     }
 
     /// The same content under other rules, as after a restart with another configuration.

@@ -5,6 +5,7 @@ use futures_util::FutureExt;
 
 use super::*;
 use crate::registry::{Error, Mount, PageRequest, Result};
+use crate::storage::driver::Latency;
 use crate::storage::driver::faulty::{FAULTS, Fault, Faulty};
 
 const LAYER: &[u8] = b"a layer pushed in two pieces";
@@ -26,9 +27,9 @@ async fn push_image(registry: &Registry) -> Result<()> {
     let session = registry.start_upload(&repository, None)?;
     let (head, tail) = LAYER.split_at(9);
     let session = registry.append(&repository, session.id, &session.state, None, body(head)).await?;
-    registry.finish_upload(&repository, session.id, &session.state, None, body(tail), &sha256(LAYER)).await?;
+    registry.finish_upload(&repository, session.id, &session.state, None, body(tail).into(), &sha256(LAYER)).await?;
     let session = registry.start_upload(&repository, None)?;
-    registry.finish_upload(&repository, session.id, &session.state, None, body(b"{}"), &sha256(b"{}")).await?;
+    registry.finish_upload(&repository, session.id, &session.state, None, body(b"{}").into(), &sha256(b"{}")).await?;
     let (reference, media_type) = (Reference::Tag(tag("t")), Some(MediaType::OCI_MANIFEST));
     registry.put_manifest(&repository, &reference, &[tag("u")], media_type, manifest()).await.map(drop)
 }
@@ -38,7 +39,7 @@ async fn use_image(registry: &Registry) -> Result<()> {
     if registry.mount(&name("b"), &sha256(LAYER), Some(&name("a"))).await? == Mount::Declined {
         return Err(Error::UploadUnknown);
     }
-    registry.blob(&name("b"), &sha256(LAYER)).await?;
+    registry.blob(&name("b"), &sha256(LAYER), Reading::Whole).await?;
     let tags = registry.tags(&name("a"), &PageRequest::default()).await?;
     assert_eq!(tags.items, [tag("t"), tag("u")]);
     assert_eq!(registry.catalog(&PageRequest::default()).await?.items, [name("a")]);
@@ -60,7 +61,7 @@ async fn assert_whole(driver: &Arc<dyn Driver>, acknowledged: bool, context: &st
     for (repository, digest, bytes) in
         [("a", sha256(LAYER), LAYER), ("a", sha256(b"{}"), b"{}"), ("b", sha256(LAYER), LAYER)]
     {
-        if registry.blob(&name(repository), &digest).await.is_ok() {
+        if registry.blob(&name(repository), &digest, Reading::Whole).await.is_ok() {
             assert_eq!(content(&registry, repository, &digest).await, bytes, "{context}");
         }
     }
@@ -84,17 +85,22 @@ fn assert_honest(result: &Result<()>, context: &str) {
     }
 }
 
+/// Every fault, on a store that is near and on one that is asked several things at once.
+fn everywhere() -> impl Iterator<Item = (Fault, Latency)> {
+    FAULTS.into_iter().flat_map(|fault| [Latency::Local, Latency::Remote].map(|latency| (fault, latency)))
+}
+
 #[tokio::test]
 async fn a_push_survives_a_fault_at_any_call() {
-    for fault in FAULTS {
+    for (fault, latency) in everywhere() {
         for number in 0.. {
             let memory = memory();
-            let faulty = Faulty::new(Arc::clone(&memory));
+            let faulty = Faulty::at(latency, Arc::clone(&memory));
             let driver: Arc<dyn Driver> = Arc::new(faulty.clone());
             faulty.fail(number, fault);
             let pushed = push_image(&replica(&driver)).await;
             let met = faulty.calls().len() > number;
-            let context = format!("{fault:?} at call {number}");
+            let context = format!("{fault:?} at call {number}, {latency:?}");
             assert_honest(&pushed, &context);
             faulty.heal();
             assert_whole(&memory, pushed.is_ok(), &context).await;
@@ -111,13 +117,13 @@ async fn a_push_survives_a_fault_at_any_call() {
 
 #[tokio::test]
 async fn reading_and_deleting_tell_storage_faults_as_such() {
-    for fault in FAULTS {
+    for (fault, latency) in everywhere() {
         for number in 0.. {
             let memory = memory();
-            let faulty = Faulty::new(Arc::clone(&memory));
+            let faulty = Faulty::at(latency, Arc::clone(&memory));
             let driver: Arc<dyn Driver> = Arc::new(faulty.clone());
             push_image(&replica(&driver)).await.unwrap();
-            let context = format!("{fault:?} at call {number}");
+            let context = format!("{fault:?} at call {number}, {latency:?}");
             faulty.fail(number, fault);
             let registry = replica(&driver);
             let used = use_image(&registry).await;

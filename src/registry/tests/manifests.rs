@@ -179,7 +179,7 @@ async fn a_blob_deleted_here_stays_elsewhere() {
     let digest = push_blob(&registry, "a", b"shared").await;
     push_blob(&registry, "b", b"shared").await;
     registry.delete_blob(&name("a"), &digest).await.unwrap();
-    assert!(matches!(registry.blob(&name("a"), &digest).await, Err(Error::BlobUnknown { .. })));
+    assert!(matches!(registry.blob(&name("a"), &digest, Reading::Whole).await, Err(Error::BlobUnknown { .. })));
     assert_eq!(content(&registry, "b", &digest).await, &b"shared"[..]);
 }
 
@@ -200,7 +200,7 @@ async fn the_switches_refuse_every_change() {
     let read_only = Registry::new(Config { access: crate::registry::Access::ReadOnly, ..config() }, store);
     let (repository, blob) = (name("a"), sha256(b"{}"));
     assert!(matches!(read_only.start_upload(&repository, None), Err(Error::ReadOnly)));
-    assert!(matches!(read_only.upload_blob(&repository, &blob, body(b"{}")).await, Err(Error::ReadOnly)));
+    assert!(matches!(read_only.upload_blob(&repository, &blob, body(b"{}").into()).await, Err(Error::ReadOnly)));
     assert!(matches!(read_only.mount(&repository, &blob, None).await, Err(Error::ReadOnly)));
     assert!(matches!(read_only.delete_blob(&repository, &blob).await, Err(Error::ReadOnly)));
     let put = read_only.put_manifest(&repository, &by_digest(digest), &[], None, manifest).await;

@@ -3,6 +3,7 @@
 mod discovery;
 mod faults;
 mod manifests;
+mod requests;
 mod uploads;
 
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use futures_util::stream;
 
 use super::{Body, BodyError, Config, Deletion, IndexPlatforms, Registry};
 use crate::oci::{Algorithm, Digest, Hasher, MediaType, Reference, RepositoryName, Tag};
-use crate::storage::driver::Driver;
 use crate::storage::driver::memory::Memory;
+use crate::storage::driver::{Driver, Reading};
 use crate::storage::{self, Store};
 
 fn config() -> Config {
@@ -60,12 +61,12 @@ fn broken_body(bytes: &[u8]) -> Body<'static> {
 
 async fn push_blob(registry: &Registry, repository: &str, bytes: &[u8]) -> Digest {
     let digest = sha256(bytes);
-    registry.upload_blob(&name(repository), &digest, body(bytes)).await.unwrap();
+    registry.upload_blob(&name(repository), &digest, body(bytes).into()).await.unwrap();
     digest
 }
 
 async fn content(registry: &Registry, repository: &str, digest: &Digest) -> Bytes {
-    match registry.blob(&name(repository), digest).await.unwrap().content {
+    match registry.blob(&name(repository), digest, Reading::Whole).await.unwrap().content {
         super::Content::Memory(bytes) => bytes,
         other => panic!("the memory driver gave {other:?}"),
     }

@@ -17,7 +17,7 @@ async fn append(registry: &Registry, session: &UploadSession, bytes: &[u8]) -> s
 }
 
 async fn finish(registry: &Registry, session: &UploadSession, digest: &Digest) -> super::super::Result<()> {
-    registry.finish_upload(&name("a"), session.id, &session.state, None, body(b""), digest).await
+    registry.finish_upload(&name("a"), session.id, &session.state, None, body(b"").into(), digest).await
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_wrong_digest_publishes_nothing_and_ends_the_session() {
     let wrong = sha256(b"something else");
     assert!(matches!(finish(&registry, &session, &wrong).await, Err(Error::DigestMismatch { .. })));
     for digest in [wrong, sha256(CONTENT)] {
-        assert!(matches!(registry.blob(&name("a"), &digest).await, Err(Error::BlobUnknown { .. })));
+        assert!(matches!(registry.blob(&name("a"), &digest, Reading::Whole).await, Err(Error::BlobUnknown { .. })));
     }
     let gone = registry.upload_status(&name("a"), session.id, &session.state).await;
     assert!(matches!(gone, Err(Error::UploadUnknown)));
@@ -132,7 +132,7 @@ async fn a_blob_beyond_the_limit_leaves_nothing() {
     assert!(matches!(append(&registry, &session, CONTENT).await, Err(Error::BlobTooLarge { limit: 20 })));
     let gone = registry.upload_status(&name("a"), session.id, &session.state).await;
     assert!(matches!(gone, Err(Error::UploadUnknown)));
-    let direct = registry.upload_blob(&name("a"), &sha256(CONTENT), body(CONTENT)).await;
+    let direct = registry.upload_blob(&name("a"), &sha256(CONTENT), body(CONTENT).into()).await;
     assert!(matches!(direct, Err(Error::BlobTooLarge { limit: 20 })));
 }
 
@@ -146,7 +146,7 @@ async fn a_mount_takes_what_is_there_and_declines_the_rest() {
     assert_eq!(registry.mount(&name("d"), &digest, Some(&name("x"))).await.unwrap(), Mount::Declined);
     assert_eq!(registry.mount(&name("d"), &elsewhere, None).await.unwrap(), Mount::Declined);
     assert_eq!(content(&registry, "b", &digest).await, CONTENT);
-    assert!(matches!(registry.blob(&name("d"), &digest).await, Err(Error::BlobUnknown { .. })));
+    assert!(matches!(registry.blob(&name("d"), &digest, Reading::Whole).await, Err(Error::BlobUnknown { .. })));
 }
 
 /// What a client may do next with the state it holds.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Driver, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, Unfinished, WriteMode,
+    Driver, Latency, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, Unfinished, WriteMode,
 };
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
@@ -45,6 +45,7 @@ pub(crate) struct Call {
 pub(crate) struct Faulty {
     inner: Arc<dyn Driver>,
     plan: Arc<Plan>,
+    latency: Latency,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +62,13 @@ struct State {
 impl Faulty {
     /// Passes every call on to `inner` until told otherwise.
     pub(crate) fn new(inner: Arc<dyn Driver>) -> Self {
-        Self { inner, plan: Arc::default() }
+        let latency = inner.latency();
+        Self { inner, plan: Arc::default(), latency }
+    }
+
+    /// The same, and says of itself that `inner` is so far away.
+    pub(crate) fn at(latency: Latency, inner: Arc<dyn Driver>) -> Self {
+        Self { latency, ..Self::new(inner) }
     }
 
     /// Forgets the calls so far, and lets call `number`, counted from 0 from now on, fail by `fault`.
@@ -128,6 +135,10 @@ impl Plan {
 impl Driver for Faulty {
     fn name(&self) -> &'static str {
         self.inner.name()
+    }
+
+    fn latency(&self) -> Latency {
+        self.latency
     }
 
     async fn stat(&self, path: &StoragePath) -> Result<Stat> {
@@ -239,11 +250,19 @@ mod tests {
 
     use super::{FAULTS, Fault, Faulty};
     use crate::storage::driver::memory::Memory;
-    use crate::storage::driver::{Driver, WriteMode, contract::contract_tests};
+    use crate::storage::driver::{
+        Driver, WriteMode,
+        contract::{contract_tests, one_place_tests},
+    };
     use crate::storage::error::Error;
     use crate::storage::layout::StoragePath;
 
     contract_tests!({
+        let driver: Arc<dyn Driver> = Arc::new(Faulty::new(Arc::new(Memory::new())));
+        (driver, ())
+    });
+
+    one_place_tests!({
         let driver: Arc<dyn Driver> = Arc::new(Faulty::new(Arc::new(Memory::new())));
         (driver, ())
     });

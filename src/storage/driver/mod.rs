@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,6 +26,7 @@ pub(crate) mod faulty;
 pub mod filesystem;
 mod listing;
 pub mod memory;
+mod middleware;
 #[cfg(test)]
 mod model;
 pub mod observed;
@@ -35,6 +37,7 @@ mod tree;
 
 pub use filesystem::Access;
 pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
+pub use middleware::{CloudFront, IpRanges, Middleware, Rewrite, ServedFromStore};
 pub use tree::{Tree, TreeEntry};
 
 /// Opens the driver that `config` names, fit for `access`.
@@ -42,12 +45,13 @@ pub use tree::{Tree, TreeEntry};
 /// # Errors
 /// `Backend` whose message says which place cannot be used and what to do about it.
 pub async fn open(config: &Config, access: Access) -> Result<Arc<dyn Driver>> {
-    match &config.driver {
-        DriverConfig::Filesystem(config) => Ok(Arc::new(filesystem::Filesystem::open(config, access)?)),
-        DriverConfig::Memory => Ok(Arc::new(memory::Memory::new())),
-        DriverConfig::S3(config) => s3::open(config).await,
-        DriverConfig::Oss(config) => oss::open(config).await,
-    }
+    let driver: Arc<dyn Driver> = match &config.driver {
+        DriverConfig::Filesystem(config) => Arc::new(filesystem::Filesystem::open(config, access)?),
+        DriverConfig::Memory => Arc::new(memory::Memory::new()),
+        DriverConfig::S3(config) => s3::open(config).await?,
+        DriverConfig::Oss(config) => oss::open(config).await?,
+    };
+    middleware::apply(driver, &config.middleware)
 }
 
 /// A place that keeps objects under paths.
@@ -165,6 +169,36 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         Ok(0)
     }
 
+    /// How far away the store is: whether it pays to ask it several things at once.
+    fn latency(&self) -> Latency {
+        Latency::Local
+    }
+
+    /// Whether [`Driver::address_for`] may ever give an address, so that nobody asks in vain.
+    fn addresses(&self) -> Addresses {
+        match self.latency() {
+            Latency::Local => Addresses::Never,
+            Latency::Remote => Addresses::Possible,
+        }
+    }
+
+    /// Where `client` may fetch the object itself: [`Driver::presigned_url`], unless a middleware knows better. `client` is
+    /// `None` when nobody knows its address.
+    async fn address_for(
+        &self,
+        path: &StoragePath,
+        method: PresignMethod,
+        _client: Option<IpAddr>,
+    ) -> Result<Option<String>> {
+        self.presigned_url(path, method).await
+    }
+
+    /// The object's name in the store, root directory included: what a service that reads the same store calls it. Without
+    /// a leading slash.
+    fn object_key(&self, path: &StoragePath) -> String {
+        path.to_string()
+    }
+
     /// What the store was seen to promise, tried out by writing below `docker/registry/v2/gc/probe` and removing it again.
     async fn capabilities(&self) -> Result<Capabilities> {
         Ok(Capabilities { create_only: Kept::Yes, read_after_write: Kept::Yes, list_after_write: Kept::Yes })
@@ -251,6 +285,24 @@ pub enum Reading {
     Whole,
     /// Parts of it, or nothing but its size.
     Parts,
+}
+
+/// How far away a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Latency {
+    /// In this machine: what is asked ahead of need is work for nothing.
+    Local,
+    /// Across a network: waiting costs more than asking.
+    Remote,
+}
+
+/// Whether a driver can send clients to where the bytes lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addresses {
+    /// It cannot.
+    Never,
+    /// It may give an address for an object.
+    Possible,
 }
 
 /// What to do about unfinished writes.

@@ -1,6 +1,7 @@
 //! A driver that tells somebody how long each call of the driver below it took. Only calls that end are told.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -8,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Capabilities, Driver, ListPage, Listing, Object, PresignMethod, Reading, Result, StagedWrite, Stat, StoragePath,
-    Tree, Unfinished, WriteMode,
+    Addresses, Capabilities, Driver, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result, StagedWrite,
+    Stat, StoragePath, Tree, Unfinished, WriteMode,
 };
 
 /// Called with distribution's name for the action and how long it took.
@@ -114,6 +115,27 @@ impl Driver for Observed {
 
     async fn unfinished_writes(&self, before: SystemTime, what: Unfinished) -> Result<u64> {
         self.inner.unfinished_writes(before, what).await
+    }
+
+    fn latency(&self) -> Latency {
+        self.inner.latency()
+    }
+
+    fn addresses(&self) -> Addresses {
+        self.inner.addresses()
+    }
+
+    async fn address_for(
+        &self,
+        path: &StoragePath,
+        method: PresignMethod,
+        client: Option<IpAddr>,
+    ) -> Result<Option<String>> {
+        self.timed("RedirectURL", self.inner.address_for(path, method, client)).await
+    }
+
+    fn object_key(&self, path: &StoragePath) -> String {
+        self.inner.object_key(path)
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
