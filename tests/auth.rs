@@ -6,7 +6,7 @@ mod support;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use berth::auth::{Authenticator, Config, HtpasswdConfig, Ways};
+use berth::auth::{Action, Authenticator, Config, HtpasswdConfig, Rule, RulesConfig, Ways, Who};
 use http::StatusCode;
 use support::{Berth, Driver};
 
@@ -16,11 +16,16 @@ fn basic(user: &str, password: &str) -> String {
 
 /// A registry whose only user is alice, with the password wonderland.
 fn with_alice() -> (tempfile::TempDir, Berth) {
+    with_rules(None)
+}
+
+fn with_rules(rules: Option<Vec<Rule>>) -> (tempfile::TempDir, Berth) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("htpasswd");
     std::fs::write(&path, format!("alice:{}\n", bcrypt::hash("wonderland", 4).unwrap())).unwrap();
     let htpasswd = Some(HtpasswdConfig { realm: "the registry".to_owned(), path });
-    let config = Config::Closed(Box::new(Ways { htpasswd, ..Ways::default() }));
+    let rules = rules.map(|rules| RulesConfig { rules, ..RulesConfig::default() });
+    let config = Config::Closed(Box::new(Ways { htpasswd, rules, ..Ways::default() }));
     (directory, Berth::guarded(Driver::Memory, Authenticator::open(config).unwrap()))
 }
 
@@ -52,4 +57,31 @@ async fn the_password_opens_everything() {
     berth.get_with("/v2/_catalog", "authorization", &header).await.is(StatusCode::OK);
     let missing = berth.get_with("/v2/a/manifests/latest", "authorization", &header).await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+fn rule(who: Who, repositories: &str, actions: &[Action]) -> Rule {
+    Rule { who: vec![who], repositories: vec![repositories.to_owned()], actions: actions.to_vec() }
+}
+
+#[tokio::test]
+async fn public_pull_and_private_push() {
+    let (_directory, berth) = with_rules(Some(vec![
+        rule(Who::User("alice".to_owned()), "secret/**", &[]),
+        rule(Who::User("alice".to_owned()), "**", &Action::ALL),
+        rule(Who::Anonymous, "public/*", &[Action::Pull]),
+    ]));
+    let header = basic("alice", "wonderland");
+    // What is not there is told to be not there only to those who may look.
+    berth.get("/v2/public/a/manifests/latest").await.refuses(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN");
+    berth.get("/v2/private/a/manifests/latest").await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    berth.get("/v2/").await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    berth.get("/v2/_catalog").await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    berth.post("/v2/public/a/blobs/uploads/", "").await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    let denied = berth.get_with("/v2/secret/a/manifests/latest", "authorization", &header).await;
+    let denied = denied.refuses(StatusCode::FORBIDDEN, "DENIED");
+    assert!(denied.headers.get("www-authenticate").is_none());
+    // Wrong credentials are not the same as none.
+    let wrong = berth.get_with("/v2/public/a/manifests/latest", "authorization", &basic("alice", "x")).await;
+    wrong.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    berth.get_with("/v2/private/a/manifests/latest", "authorization", &header).await.is(StatusCode::NOT_FOUND);
 }

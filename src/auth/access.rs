@@ -52,7 +52,7 @@ impl fmt::Display for Action {
 pub enum Access<'a> {
     /// To be known here at all: what the ping asks.
     Ping,
-    /// To list the repositories, of which [`Grant::may_pull`] tells the ones to show.
+    /// To list the repositories, of which [`Grant::may_see`] tells the ones to show.
     Catalog,
     /// To do something to one repository.
     Repository {
@@ -79,6 +79,14 @@ impl Access<'_> {
             Self::Catalog => "catalog",
             Self::Repository { action, .. } => action.as_str(),
             Self::Mount { .. } => "push",
+        }
+    }
+
+    /// Whether what is asked for changes what is stored.
+    pub(super) fn changes(&self) -> bool {
+        match self {
+            Self::Ping | Self::Catalog | Self::Repository { action: Action::Pull, .. } => false,
+            Self::Repository { action: Action::Push | Action::Delete, .. } | Self::Mount { .. } => true,
         }
     }
 
@@ -122,6 +130,12 @@ impl Grant {
     #[must_use]
     pub fn sees_whole_catalog(&self) -> bool {
         self.0.as_ref().is_none_or(Standing::sees_whole_catalog)
+    }
+
+    /// Whether the catalog shows `repository` to the holder.
+    #[must_use]
+    pub fn may_see(&self, repository: &RepositoryName) -> bool {
+        self.0.as_ref().is_none_or(|standing| standing.may_see(repository.as_str()))
     }
 
     /// Who holds it, when that is known.

@@ -1,13 +1,19 @@
 //! The one question that is asked of every request.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::access::{Access, Grant};
+use arc_swap::ArcSwapOption;
+
+use crate::oci::RepositoryName;
+
+use super::access::{Access, Action, Grant};
 use super::authorization::Presented;
 use super::challenge::{Challenge, Realm, Refusal, Unproven};
 use super::htpasswd::{Htpasswd, Verdict};
 use super::identity::{Identity, Standing, Way};
-use super::token::Tokens;
+use super::policy::{Allowed, Decision, Policy};
+use super::token::{AccessList, Tokens};
 use super::{Config, Error, RealmConfig, Scope, Ways};
 
 /// Decides who may do what, by the configured ways of proving who one is. The default lets everybody do everything.
@@ -21,6 +27,8 @@ struct OpenWays {
     silly: Option<(Arc<str>, Arc<str>)>,
     htpasswd: Option<Htpasswd>,
     token: Option<TokenWay>,
+    /// Changes while requests are served.
+    policy: ArcSwapOption<Policy>,
 }
 
 #[derive(Debug)]
@@ -35,6 +43,8 @@ struct TokenWay {
 pub struct Credentials<'a> {
     /// What `Authorization` says.
     pub authorization: Authorization<'a>,
+    /// Where the request's connection comes from, for the audit line; absent on a unix socket.
+    pub address: Option<IpAddr>,
 }
 
 /// The `Authorization` headers of a request.
@@ -56,7 +66,7 @@ impl Authenticator {
     /// [`Error`] when a file is missing or wrong.
     pub fn open(config: Config) -> Result<Self, Error> {
         let Config::Closed(ways) = config else { return Ok(Self::default()) };
-        let Ways { silly, htpasswd, token } = *ways;
+        let Ways { silly, htpasswd, token, rules } = *ways;
         let token = token
             .map(|token| {
                 let tokens = Tokens::open(&token)?;
@@ -69,7 +79,16 @@ impl Authenticator {
             .transpose()?;
         let htpasswd = htpasswd.map(Htpasswd::open).transpose()?;
         let silly = silly.map(|silly| (silly.realm.into(), silly.service.into()));
-        Ok(Self { ways: Some(OpenWays { silly, htpasswd, token }) })
+        let policy = ArcSwapOption::from(rules.map(|rules| Arc::new(Policy::new(&rules))));
+        Ok(Self { ways: Some(OpenWays { silly, htpasswd, token, policy }) })
+    }
+
+    /// Takes over the access rules of `config`, and nothing else of it: from the next request on they are in force.
+    /// A change between open and closed needs a restart.
+    pub fn adopt_rules(&self, config: &Config) {
+        if let (Some(ways), Config::Closed(new)) = (&self.ways, config) {
+            ways.policy.store(new.rules.as_ref().map(|rules| Arc::new(Policy::new(rules))));
+        }
     }
 
     /// Whether whoever shows `credentials` has `access`.
@@ -80,12 +99,45 @@ impl Authenticator {
     pub async fn authorize(&self, credentials: Credentials<'_>, access: Access<'_>) -> Result<Grant, Refusal> {
         let Some(ways) = &self.ways else { return Ok(Grant::everything()) };
         let result = ways.authorize(credentials, access).await;
-        if let Err(refusal) = &result {
-            let (action, repository) = (access.action(), access.repository().map(crate::oci::RepositoryName::as_str));
-            tracing::info!(target: "berth::audit", action, repository, reason = %refusal, "refused");
-        }
+        audit(&result, credentials.address, access);
         result
     }
+}
+
+/// One line for each decision that refuses something or lets something be changed. Never a password or a token.
+fn audit(result: &Result<Grant, Refusal>, address: Option<IpAddr>, access: Access<'_>) {
+    let address = address.map(tracing::field::display);
+    let (action, repository) = (access.action(), access.repository().map(RepositoryName::as_str));
+    match result {
+        Err(refusal) => {
+            let user = if let Refusal::Denied { user, .. } = refusal { Some(&**user) } else { None };
+            tracing::info!(target: "berth::audit", user, action, repository, address, reason = %refusal, "refused");
+        }
+        Ok(grant) if access.changes() => {
+            tracing::info!(target: "berth::audit", user = grant.user(), action, repository, address, "allowed");
+        }
+        Ok(_) => {}
+    }
+}
+
+/// What the rules of `config` say about a user, or about whoever shows nothing, in `repository`.
+#[must_use]
+pub fn explain(config: &Config, user: Option<&str>, repository: &RepositoryName) -> Vec<(Action, Decision)> {
+    let policy = match config {
+        Config::Open => None,
+        Config::Closed(ways) => ways.rules.as_ref().map(Policy::new),
+    };
+    let way = if user.is_some() { Way::Password } else { Way::Anonymous };
+    let identity = Identity { name: user.map(Arc::from), way };
+    let unruled = match (config, way) {
+        (Config::Closed(_), Way::Anonymous) => Allowed::No,
+        _ => Allowed::Yes,
+    };
+    let decide = |action| match &policy {
+        Some(policy) => policy.decide(&identity, repository.as_str(), action),
+        None => Decision { allowed: unruled, rule: None },
+    };
+    Action::ALL.into_iter().map(|action| (action, decide(action))).collect()
 }
 
 /// Reads what `config` names and changes nothing: an htpasswd file that is yet to be made is no error.
@@ -107,8 +159,16 @@ impl OpenWays {
             Authorization::Unreadable => Presented::Malformed,
         };
         let standing = match presented {
+            // Only rules can let somebody in who shows nothing.
+            Presented::Nothing if self.policy.load().is_some() => {
+                let nobody = self.standing(None, Way::Anonymous, None);
+                if nobody.allows(access) { Ok(nobody) } else { Err(Unproven::Missing) }
+            }
             Presented::Nothing => Err(Unproven::Missing),
-            _ if self.silly.is_some() && credentials.authorization != Authorization::Text("") => Ok(silly()),
+            _ if self.silly.is_some() && credentials.authorization != Authorization::Text("") => {
+                // Whoever says anything, as distribution has it.
+                Ok(self.standing(Some("silly".into()), Way::Password, None))
+            }
             Presented::Basic { user, password } => self.by_password(&user, &password).await?,
             Presented::Bearer(token) => self.by_token(token),
             Presented::Malformed => Err(Unproven::Malformed),
@@ -123,10 +183,7 @@ impl OpenWays {
     async fn by_password(&self, user: &str, password: &str) -> Result<Result<Standing, Unproven>, Refusal> {
         let Some(htpasswd) = &self.htpasswd else { return Ok(Err(Unproven::Way("Basic"))) };
         match htpasswd.verify(user, password).await {
-            Verdict::Right => {
-                let identity = Identity { name: Some(user.into()), way: Way::Password };
-                Ok(Ok(Standing { identity, listed: None }))
-            }
+            Verdict::Right => Ok(Ok(self.standing(Some(user.into()), Way::Password, None))),
             Verdict::Wrong => Ok(Err(Unproven::Password)),
             Verdict::Busy => Err(Refusal::Busy),
         }
@@ -135,13 +192,16 @@ impl OpenWays {
     fn by_token(&self, token: &str) -> Result<Standing, Unproven> {
         let way = self.token.as_ref().ok_or(Unproven::Way("Bearer"))?;
         let verified = way.tokens.verify(token).map_err(Unproven::Token)?;
-        let identity = Identity { name: verified.subject, way: Way::Token };
-        Ok(Standing { identity, listed: Some(verified.listed) })
+        Ok(self.standing(verified.subject, Way::Token, Some(verified.listed)))
+    }
+
+    fn standing(&self, name: Option<Arc<str>>, way: Way, listed: Option<Arc<AccessList>>) -> Standing {
+        Standing { identity: Identity { name, way }, listed, policy: self.policy.load_full() }
     }
 
     /// Somebody known asks for too much. A token can be exchanged for a wider one; a password cannot.
     fn not_allowed(&self, standing: &Standing, access: Access<'_>) -> Refusal {
-        if standing.identity.way == Way::Token {
+        if standing.lacks_scope(access) {
             let needed: Vec<String> = Scope::needed(access).iter().map(ToString::to_string).collect();
             return self.challenge(Unproven::Scope(needed.join(" ")), access);
         }
@@ -169,9 +229,4 @@ impl OpenWays {
         };
         Refusal::Unauthorized { reason, challenge: Box::new(challenge) }
     }
-}
-
-/// Whoever says anything, as distribution's example has it.
-fn silly() -> Standing {
-    Standing { identity: Identity { name: Some("silly".into()), way: Way::Password }, listed: None }
 }

@@ -21,6 +21,8 @@ pub struct Ways {
     pub htpasswd: Option<HtpasswdConfig>,
     /// `auth.token`.
     pub token: Option<TokenConfig>,
+    /// `auth.access`; without it whoever is known may do everything, or what their token lists.
+    pub rules: Option<RulesConfig>,
 }
 
 /// `auth.silly`: whoever says anything is let in. For trying out clients.
@@ -102,5 +104,62 @@ impl SigningAlgorithm {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().find(|(known, _)| *known == name).map(|(_, algorithm)| *algorithm)
+    }
+}
+
+/// `auth.access` and `auth.groups`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RulesConfig {
+    /// In the order in which they are asked.
+    pub rules: Vec<Rule>,
+    /// The members of each group.
+    pub groups: std::collections::BTreeMap<String, Vec<String>>,
+}
+
+/// Who may do what where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Whom it speaks of: any of these.
+    pub who: Vec<Who>,
+    /// Patterns of repository names, any of which fits.
+    pub repositories: Vec<String>,
+    /// What is allowed; nothing else is, and nothing at all when it is empty.
+    pub actions: Vec<super::Action>,
+}
+
+/// Somebody that a rule speaks of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// `everybody`.
+    Everybody,
+    /// `anonymous`: who shows no credentials, or a token for nobody in particular.
+    Anonymous,
+    /// `authenticated`: who has proven some name.
+    Authenticated,
+    /// `user:NAME`, by whichever way proven.
+    User(String),
+    /// `group:NAME`.
+    Group(String),
+    /// `token:SUBJECT`, by a token alone.
+    Token(String),
+}
+
+impl Who {
+    /// Reads one; `None` when it is none.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            None => match text {
+                "everybody" => Some(Self::Everybody),
+                "anonymous" => Some(Self::Anonymous),
+                "authenticated" => Some(Self::Authenticated),
+                _ => None,
+            },
+            Some((_, "")) => None,
+            Some(("user", name)) => Some(Self::User(name.to_owned())),
+            Some(("group", name)) => Some(Self::Group(name.to_owned())),
+            Some(("token", name)) => Some(Self::Token(name.to_owned())),
+            Some(_) => None,
+        }
     }
 }

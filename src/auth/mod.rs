@@ -13,14 +13,17 @@ mod config;
 mod error;
 mod htpasswd;
 mod identity;
+mod policy;
 mod scope;
 mod token;
 mod watched;
 
 pub use access::{Access, Action, Grant};
-pub use authenticator::{Authenticator, Authorization, Credentials, check};
+pub use authenticator::{Authenticator, Authorization, Credentials, check, explain};
 pub use challenge::{Challenge, Realm, Refusal, Unproven};
 pub use config::*;
 pub use error::Error;
+pub use htpasswd::hash as hash_password;
+pub use policy::{Allowed, Decision};
 pub use scope::{Scope, ScopeError};
 pub use token::Rejection;

@@ -2,6 +2,7 @@
 
 use crate::auth::{Config, HtpasswdConfig, RealmConfig, SigningAlgorithm, SillyConfig, TokenConfig, Ways};
 
+use super::auth_rules::rules;
 use super::document::is_on;
 use super::scalar::nearest;
 use super::section::{Field, Section};
@@ -20,7 +21,9 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         silly: section.present("silly").and_then(|field| silly(&field)),
         htpasswd: section.present("htpasswd").and_then(|field| htpasswd(&field)),
         token: section.present("token").and_then(|field| token(&field)),
+        rules: None,
     };
+    let rules = rules(&section);
     for way in section.rest() {
         let hint = match nearest(way.key, KNOWN) {
             Some(meant) => format!("did you mean auth.{meant}?"),
@@ -29,8 +32,13 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         way.problem("unknown way of proving who one is", hint);
     }
     if ways == Ways::default() {
+        if rules.is_some() {
+            let hint = "add auth.htpasswd or auth.token";
+            section.problem("access", "says who may do what, and nothing says how to prove who one is", hint);
+        }
         return Config::Open;
     }
+    let ways = Ways { rules, ..ways };
     if none {
         section.problem(
             "none",

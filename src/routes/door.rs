@@ -20,7 +20,7 @@ use crate::telemetry::HealthChecks;
 use super::body::{Drained, RequestBody};
 use super::client::Redirects;
 use super::endpoint::{Effect, Endpoint};
-use super::location::Addresses;
+use super::location::{Addresses, peer_address};
 use super::path::{self, Shape};
 use super::query::Query;
 use super::uploads::Session;
@@ -142,7 +142,7 @@ impl Door {
         endpoint: &Endpoint,
         body: &mut RequestBody,
     ) -> Result<Response<Body>, Error> {
-        let credentials = Credentials { authorization: authorization(&parts.headers) };
+        let credentials = Credentials { authorization: authorization(&parts.headers), address: peer_address(parts) };
         let grant = &self.authenticator.authorize(credentials, endpoint.access()).await.map_err(Error::Refused)?;
         if endpoint.effect() == Effect::Writes {
             self.registry.writable().map_err(Error::by_registry)?;

@@ -187,7 +187,7 @@ fn checked_host(text: &str) -> Option<&str> {
 }
 
 /// The address that the request's connection comes from; `None` on a unix socket.
-fn peer_address(parts: &Parts) -> Option<IpAddr> {
+pub(super) fn peer_address(parts: &Parts) -> Option<IpAddr> {
     let PeerAddress(peer) = parts.extensions.get::<PeerAddress>()?;
     peer.map(|address| address.ip())
 }

@@ -112,8 +112,11 @@ impl Htpasswd {
     }
 }
 
-/// The hash of `password` as `registry user add` writes it.
-pub(super) fn hash(password: &str) -> Result<String, String> {
+/// The bcrypt hash of `password`, as the file holds it.
+///
+/// # Errors
+/// In words for people, when the password is too long for bcrypt.
+pub fn hash(password: &str) -> Result<String, String> {
     let parts =
         bcrypt::non_truncating_hash_with_result(password, bcrypt::DEFAULT_COST).map_err(|error| match error {
             bcrypt::BcryptError::Truncation(_) => "bcrypt takes 72 bytes at most; choose a shorter password".to_owned(),
