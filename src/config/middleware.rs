@@ -44,9 +44,9 @@ fn middleware(item: &Field<'_>, storage: &storage::Config) -> Option<Middleware>
     let options = section.section("options");
     section.finish();
     let word = name.word()?;
-    let read = match word.as_str() {
+    let read: fn(&Section<'_>) -> Option<Middleware> = match word.as_str() {
         "redirect" => redirect,
-        "rewrite" => rewrite,
+        "rewrite" => |options| Some(Middleware::Rewrite(rewrite(options))),
         "cloudfront" => cloudfront,
         _ => {
             let hint = match nearest(&word, KNOWN) {
@@ -77,18 +77,18 @@ fn redirect(options: &Section<'_>) -> Option<Middleware> {
     Some(Middleware::Redirect { base: base_url(&base)? })
 }
 
-fn rewrite(options: &Section<'_>) -> Option<Middleware> {
+fn rewrite(options: &Section<'_>) -> Rewrite {
     let schemes = [("http", Scheme::HTTP), ("https", Scheme::HTTPS)];
     let host = options.field("host").filter(|host| host.word().is_some());
     let authority = host.as_ref().and_then(|field| {
         let authority = field.word()?.parse::<Authority>().ok().filter(|authority| !authority.as_str().contains('@'));
         authority.or_else(|| field.expected("a host name, with a port or without", "write for example cdn.example.org"))
     });
-    Some(Middleware::Rewrite(Rewrite {
+    Rewrite {
         scheme: options.get("scheme", |field| field.choice(&schemes)),
         host: authority,
         trim_path_prefix: options.get("trimpathprefix", Field::word).unwrap_or_default(),
-    }))
+    }
 }
 
 fn cloudfront(options: &Section<'_>) -> Option<Middleware> {

@@ -21,6 +21,7 @@ mod shape;
 mod shape_table;
 mod source;
 mod storage;
+mod storage_oss;
 mod storage_s3;
 mod tls;
 mod tree;

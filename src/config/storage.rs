@@ -110,7 +110,7 @@ fn read_driver(driver: &Field<'_>) -> Option<DriverConfig> {
             return Some(DriverConfig::Memory);
         }
         "s3" | "s3aws" => return driver.section().map(super::storage_s3::read),
-        "oss" => refuse(driver, "storage in an OSS bucket", way_out),
+        "oss" => return driver.section().map(super::storage_oss::read),
         "gcs" => refuse(driver, "storage in a Google Cloud bucket", way_out),
         "azure" => refuse(driver, "storage in an Azure container", way_out),
         "swift" => refuse(driver, "storage in OpenStack Swift", way_out),

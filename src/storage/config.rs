@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-pub use super::driver::Middleware;
+use super::driver::Middleware;
 pub use super::driver::oss::Config as Oss;
 pub use super::driver::s3::Config as S3;
 

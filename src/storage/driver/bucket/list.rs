@@ -63,7 +63,8 @@ impl Names<'_> {
     fn unsure(&self, last: &str) -> Vec<String> {
         let Some(last) = last.strip_prefix(self.prefix) else { return Vec::new() };
         let itself = (!last.ends_with('/')).then_some(last);
-        ancestors(last).chain(itself).filter(|name| self.wants(name)).map(str::to_owned).collect()
+        let unsure = ancestors(last).chain(itself).filter(|name| self.wants(name));
+        unsure.filter(|name| self.seen.get(*name) != Some(&EntryKind::Directory)).map(str::to_owned).collect()
     }
 
     /// Whether the store may still list names after `last` that are none of this page, because they come before it.
@@ -132,7 +133,7 @@ pub(super) async fn tree(
     directory: &StoragePath,
     wanted: &ListPage,
 ) -> Result<Tree> {
-    let after = wanted.after.as_deref().filter(|after| !after.is_empty()).map(|after| format!("{prefix}{after}"));
+    let after = wanted.after.as_deref().map(|after| format!("{prefix}{after}"));
     let limit = wanted.limit.clamp(1, MOST_KEYS);
     let query = ListQuery { prefix, depth: Depth::Tree, after: after.as_deref(), limit };
     let (page, last) = page(service, &query).await?;
@@ -146,4 +147,106 @@ pub(super) async fn tree(
     });
     let next = last.filter(|_| page.more == More::Yes).and_then(|last| Some(last.strip_prefix(prefix)?.to_owned()));
     Ok(Tree { objects: objects.collect(), next })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::super::fake::Fake;
+    use super::*;
+    use crate::storage::driver::WriteMode;
+
+    /// Keys below `p/` of one to three components, of letters on both sides of `/`.
+    fn key() -> impl Strategy<Value = String> {
+        prop::collection::vec("[ab0_.-]{1,3}", 1..4).prop_map(|names| names.join("/"))
+    }
+
+    /// The names directly below `p/`, by the words of the contract.
+    fn names(keys: &BTreeSet<String>) -> BTreeMap<String, EntryKind> {
+        let mut names = BTreeMap::new();
+        for key in keys {
+            match key.split_once('/') {
+                Some((directory, _)) => names.insert(directory.to_owned(), EntryKind::Directory),
+                None => Some(*names.entry(key.clone()).or_insert(EntryKind::Object)),
+            };
+        }
+        names
+    }
+
+    async fn filled(keys: &BTreeSet<String>) -> Fake {
+        let fake = Fake::new(10);
+        for key in keys {
+            fake.put(&format!("p/{key}"), bytes::Bytes::new().into(), WriteMode::Overwrite).await.unwrap();
+        }
+        // What a listing of `p/` must not be led astray by.
+        for key in ["p", "p-", "p0", "p/", "o/z", "q"] {
+            fake.put(key, bytes::Bytes::new().into(), WriteMode::Overwrite).await.unwrap();
+        }
+        fake
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn pages_are_in_order_of_names_and_complete(
+            keys in prop::collection::btree_set(key(), 0..40),
+            after in prop::option::of("[ab0_.-]{0,4}"),
+            limit in 0_usize..12,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (listing, requests) = runtime.block_on(async {
+                let fake = filled(&keys).await;
+                fake.fail(&[]);
+                let listing = directory(&fake, "p/", &ListPage { after: after.clone(), limit }).await.unwrap();
+                (listing, fake.verbs().len())
+            });
+            let wanted = names(&keys).into_iter().filter(|(name, _)| *name > after.clone().unwrap_or_default());
+            let mut wanted: Vec<Entry> = wanted.map(|(name, kind)| Entry { name, kind }).collect();
+            let more = if wanted.len() > limit { More::Yes } else { More::No };
+            wanted.truncate(limit);
+            prop_assert_eq!(&listing.entries[..], &wanted[..]);
+            prop_assert_eq!(listing.more, more);
+            prop_assert!(requests <= 6, "{} requests", requests);
+        }
+
+        #[test]
+        fn pages_of_a_tree_are_every_key_once(
+            keys in prop::collection::btree_set(key(), 0..40),
+            limit in 1_usize..9,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let found = runtime.block_on(async {
+                let fake = filled(&keys).await;
+                let mut found = Vec::new();
+                let mut page = ListPage { after: None, limit };
+                loop {
+                    let tree = tree(&fake, "p/", &StoragePath::for_test("p"), &page).await.unwrap();
+                    found.extend(tree.objects.into_iter().map(|object| object.path.to_string()));
+                    page.after = tree.next;
+                    if page.after.is_none() {
+                        return found;
+                    }
+                }
+            });
+            prop_assert_eq!(found, keys.iter().map(|key| format!("p/{key}")).collect::<Vec<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_thousand_names_cost_a_request_a_page() {
+        let keys = (0..2500).map(|number| format!("tag{number:04}/current/link")).collect();
+        let fake = filled(&keys).await;
+        let mut page = ListPage { after: None, limit: 1000 };
+        for expected in [1000, 1000, 500] {
+            fake.fail(&[]);
+            let listing = directory(&fake, "p/", &page).await.unwrap();
+            assert_eq!(listing.entries.len(), expected);
+            assert!(fake.verbs().len() <= 2, "{:?}", fake.verbs());
+            page.after = listing.entries.last().map(|entry| entry.name.clone());
+        }
+    }
 }

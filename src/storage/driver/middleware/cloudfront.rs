@@ -1,6 +1,6 @@
-//! `cloudfront`: addresses of a CloudFront distribution in front of the bucket, signed by a canned policy.
+//! `cloudfront`: addresses of a `CloudFront` distribution in front of the bucket, signed by a canned policy.
 //!
-//! CloudFront wants RSASSA-PKCS1-v1_5 over SHA-1, which the cryptography that TLS uses here does not sign any more: docs/adr/0008.
+//! `CloudFront` wants RSASSA-PKCS1-v1_5 over SHA-1, which the cryptography that TLS uses here does not sign any more: docs/adr/0008.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -29,7 +29,7 @@ pub struct CloudFront {
     pub base: String,
     /// `privatekey`: a PEM file with the RSA key.
     pub private_key: PathBuf,
-    /// `keypairid`: CloudFront's name for the key.
+    /// `keypairid`: `CloudFront`'s name for the key.
     pub key_pair_id: String,
     /// `duration`: how long an address is good for.
     pub duration: Duration,
@@ -142,7 +142,7 @@ mod tests {
 
     /// Made by `openssl genrsa -traditional 2048` for this test; it opens nothing.
     const KEY: &str = include_str!("../../../../tests/data/cloudfront/key.pem");
-    /// `openssl dgst -sha1 -sign key.pem` of the policy below, in CloudFront's base64.
+    /// `openssl dgst -sha1 -sign key.pem` of the policy below, in `CloudFront`'s base64.
     const SIGNATURE: &str = include_str!("../../../../tests/data/cloudfront/signature.txt");
 
     fn signing() -> Signing {

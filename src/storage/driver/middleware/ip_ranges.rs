@@ -1,6 +1,6 @@
 //! The list of Amazon's addresses that `cloudfront` may be told to look at, fetched now and then.
 //!
-//! Fails towards CloudFront: as long as no list could be read, no client counts as Amazon's.
+//! Fails towards `CloudFront`: as long as no list could be read, no client counts as Amazon's.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};

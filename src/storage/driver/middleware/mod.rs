@@ -34,7 +34,7 @@ pub enum Middleware {
     },
     /// `rewrite`: changes the address that the driver gives.
     Rewrite(Rewrite),
-    /// `cloudfront`: addresses of a CloudFront distribution, signed by a canned policy.
+    /// `cloudfront`: addresses of a `CloudFront` distribution, signed by a canned policy.
     CloudFront(Box<CloudFront>),
 }
 
@@ -284,7 +284,7 @@ mod tests {
         });
         let expected = "http://cache.example.org:8080/docker/registry/v2/blobs/x/data";
         assert_eq!(address(&[redirect(), rewrite.clone()]).await.as_deref(), Some(expected));
-        assert_eq!(address(&[rewrite.clone()]).await, None);
+        assert_eq!(address(std::slice::from_ref(&rewrite)).await, None);
         assert_eq!(over_memory(&[rewrite]).addresses(), Addresses::Never);
     }
 
