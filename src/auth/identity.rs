@@ -8,24 +8,22 @@ use super::{Access, Action};
 
 /// By which way an identity was proven.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Way {
+pub(super) enum Way {
     /// Not at all.
     Anonymous,
     /// Name and password.
     Password,
     /// A signed token.
     Token,
-    /// The certificate of the TLS connection.
-    Certificate,
 }
 
 /// Somebody, as far as known.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
-    /// The user's name, the token's subject or the certificate's name; absent when nobody in particular.
-    pub name: Option<Arc<str>>,
+pub(super) struct Identity {
+    /// The user's name or the token's subject; absent when nobody in particular.
+    pub(super) name: Option<Arc<str>>,
     /// How that was proven.
-    pub way: Way,
+    pub(super) way: Way,
 }
 
 /// An identity with everything that limits what it may do.
