@@ -59,6 +59,17 @@ pub enum Authorization<'a> {
     Unreadable,
 }
 
+/// What became of a changed configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adopted {
+    /// Its rules are in force.
+    Rules,
+    /// There were no rules and there are none.
+    Nothing,
+    /// It would open or close the registry, or take all rules away: everything stays as it was until a restart.
+    Kept,
+}
+
 impl Authenticator {
     /// An authenticator by `config`. Reads, and for htpasswd may make, the files that it names.
     ///
@@ -84,10 +95,20 @@ impl Authenticator {
     }
 
     /// Takes over the access rules of `config`, and nothing else of it: from the next request on they are in force.
-    /// A change between open and closed needs a restart.
-    pub fn adopt_rules(&self, config: &Config) {
-        if let (Some(ways), Config::Closed(new)) = (&self.ways, config) {
-            ways.policy.store(new.rules.as_ref().map(|rules| Arc::new(Policy::new(rules))));
+    /// Rules in force are never replaced by none, so that a file read half written opens nothing: that needs a restart,
+    /// and so does a change between open and closed.
+    pub fn adopt_rules(&self, config: &Config) -> Adopted {
+        match (&self.ways, config) {
+            (Some(ways), Config::Closed(new)) => match &new.rules {
+                Some(rules) => {
+                    ways.policy.store(Some(Arc::new(Policy::new(rules))));
+                    Adopted::Rules
+                }
+                None if ways.policy.load().is_none() => Adopted::Nothing,
+                None => Adopted::Kept,
+            },
+            (None, Config::Open) => Adopted::Nothing,
+            _ => Adopted::Kept,
         }
     }
 

@@ -19,7 +19,7 @@ mod token;
 mod watched;
 
 pub use access::{Access, Action, Grant};
-pub use authenticator::{Authenticator, Authorization, Credentials, check, explain};
+pub use authenticator::{Adopted, Authenticator, Authorization, Credentials, check, explain};
 pub use challenge::{Challenge, Realm, Refusal, Unproven};
 pub use config::*;
 pub use error::Error;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::Authenticator;
+use crate::auth::{Adopted, Authenticator};
 use crate::config::{Config, Source};
 
 /// Time between two looks.
@@ -33,10 +33,14 @@ pub(super) fn start(source: &Source, authenticator: Arc<Authenticator>) {
 /// Takes the rules over from the file at `path`.
 fn reload(path: PathBuf, authenticator: &Authenticator) {
     match Config::load(Source::File(path), super::environment()) {
-        Ok(loaded) => {
-            authenticator.adopt_rules(&loaded.config.auth);
-            tracing::info!("the configuration was read again for its access rules; other changes need a restart");
-        }
+        Ok(loaded) => match authenticator.adopt_rules(&loaded.config.auth) {
+            Adopted::Rules => tracing::info!("the access rules were read again; other changes need a restart"),
+            Adopted::Nothing => {}
+            Adopted::Kept => tracing::warn!(
+                "the configuration no longer has the access rules in force, or opens or closes the registry; nothing \
+                 changes before a restart"
+            ),
+        },
         Err(error) => tracing::warn!(%error, "the configuration has become wrong; the access rules stay as they were"),
     }
 }

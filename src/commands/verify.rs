@@ -55,6 +55,7 @@ pub(super) fn run(options: Options) -> ExitCode {
 
 /// Says for each action whether it is allowed, and by which rule.
 fn explain(config: &auth::Config, user: Option<&str>, repository: &RepositoryName) {
+    let ruled = matches!(config, auth::Config::Closed(ways) if ways.rules.is_some());
     for (action, decision) in auth::explain(config, user, repository) {
         let verb = match decision.allowed {
             Allowed::Yes => "may",
@@ -62,7 +63,8 @@ fn explain(config: &auth::Config, user: Option<&str>, repository: &RepositoryNam
         };
         let rule = match decision.rule {
             Some(number) => format!("rule {number} of auth.access"),
-            None => "no rule fits".to_owned(),
+            None if ruled => "no rule fits".to_owned(),
+            None => "there is no auth.access".to_owned(),
         };
         println!("{} {verb} {action} {repository} ({rule})", user.unwrap_or("anonymous"));
     }

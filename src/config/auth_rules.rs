@@ -8,7 +8,8 @@ use super::section::{Field, Section};
 pub(super) fn rules(section: &Section<'_>) -> Option<RulesConfig> {
     let groups = section.section("groups").map(|groups| groups.rest()).unwrap_or_default();
     let groups = groups.iter().filter_map(|group| Some((group.key.to_owned(), group.words()?))).collect();
-    let rules = section.get("access", Field::list)?;
+    // A key with nothing behind it is a mistake, and must not mean that there are no rules.
+    let rules = section.present("access")?.list()?;
     let config = RulesConfig { rules: rules.iter().filter_map(rule).collect(), groups };
     for (rule, field) in config.rules.iter().zip(&rules) {
         for who in &rule.who {
