@@ -61,14 +61,12 @@ impl Users {
 
     /// The entry of `user`, or one that costs as much and belongs to nobody. `choice` decides which cost that is.
     pub(super) fn entry(&self, user: &str, choice: usize) -> Entry<'_> {
-        match self.hashes.get(user) {
-            Some(hash) => Entry { hash: Cow::Borrowed(hash), known: true },
-            None => {
-                let at = choice.checked_rem(self.costs.len()).unwrap_or_default();
-                let cost = self.costs.get(at).copied().unwrap_or(bcrypt::DEFAULT_COST);
-                Entry { hash: Cow::Owned(format!("$2b${cost:02}${NOBODY}")), known: false }
-            }
+        if let Some(hash) = self.hashes.get(user) {
+            return Entry { hash: Cow::Borrowed(hash), known: true };
         }
+        let at = choice.checked_rem(self.costs.len()).unwrap_or_default();
+        let cost = self.costs.get(at).copied().unwrap_or(bcrypt::DEFAULT_COST);
+        Entry { hash: Cow::Owned(format!("$2b${cost:02}${NOBODY}")), known: false }
     }
 
     /// What is wrong with single lines.

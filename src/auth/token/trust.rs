@@ -91,7 +91,7 @@ impl Bundle {
                     bundle.keys.insert(thumbprint, key);
                 }
                 None => {
-                    tracing::warn!(subject = %parsed.subject(), "a certificate's key is of no kind that signs tokens")
+                    tracing::warn!(subject = %parsed.subject(), "a certificate's key is of no kind that signs tokens");
                 }
             }
             bundle.roots.push(certificate.into_owned());
