@@ -18,7 +18,7 @@ pub(super) fn body(payload: &Payload) -> reqwest::Body {
     if payload.length() == 0 {
         return reqwest::Body::default();
     }
-    reqwest::Body::wrap(Pieces { pieces: Arc::clone(payload.pieces()), next: 0, left: payload.length() })
+    reqwest::Body::wrap(Sending { pieces: Arc::clone(payload.pieces()), next: 0, left: payload.length() })
 }
 
 /// The checksum that OSS tells of what it received: CRC-64/XZ.
@@ -28,13 +28,13 @@ pub(super) fn crc64(payload: &Payload) -> u64 {
     digest.finalize()
 }
 
-struct Pieces {
+struct Sending {
     pieces: Arc<[Bytes]>,
     next: usize,
     left: u64,
 }
 
-impl Body for Pieces {
+impl Body for Sending {
     type Data = Bytes;
     type Error = Infallible;
 
