@@ -107,8 +107,12 @@ pub(super) struct Collisions;
 
 impl ClassifyRetry for Collisions {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let writes = context.request().is_some_and(|request| request.method() == "PUT");
         match context.response().map(|response| response.status().as_u16()) {
             Some(408 | 409 | 429) => RetryAction::transient_error(),
+            // MinIO denies a write that meets the removal of the emptied directory around it. Credentials that may not write
+            // are told as such a few seconds later.
+            Some(403) if writes => RetryAction::transient_error(),
             _ => RetryAction::NoActionIndicated,
         }
     }
