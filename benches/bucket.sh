@@ -30,7 +30,7 @@ declare -A figure
 serve() {
     write_config s3 "$work/$1.yml"
     case $1 in
-        berth) start_berth "$work/berth.yml" "$work/unused" ;;
+        berth) start_berth "$work/berth.yml" ;;
         distribution3) start_distribution_on "$work/distribution3.yml" ;;
     esac
 }
