@@ -121,8 +121,10 @@ done
 
 line() {
     local name=$1 unit=$3 target=$4 berth=${figure[berth/$2]} other=${figure[distribution3/$2]} ratio
-    ratio=$(jq -n "$berth / $other * 100 | round / 100")
-    printf '| %s | %s %s | %s %s | %sx | %s |\n' "$name" "$berth" "$unit" "$other" "$unit" "$ratio" "$target"
+    ratio=$(jq -nr "$berth / $other * 100 | round / 100 | \"\(.)x\"")
+    # The store's own speed is no figure of the registry before it.
+    [ "$2" != ceiling ] || ratio=–
+    printf '| %s | %s %s | %s %s | %s | %s |\n' "$name" "$berth" "$unit" "$other" "$unit" "$ratio" "$target"
 }
 say ''
 say "Measured on $(date -u +%Y-%m-%d), $(nproc) cores, Garage on the same cores${1:+, $1}"

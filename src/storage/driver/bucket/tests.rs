@@ -19,7 +19,7 @@ mod contract {
     use super::*;
 
     contract_tests!({
-        let driver: Arc<dyn Driver> = Arc::new(Bucket::new(Arc::new(Fake::new(64 * 1024)), "/some/root/"));
+        let driver: Arc<dyn Driver> = Arc::new(Bucket::new(Arc::new(Fake::new(64 * 1024)), "/some/place/"));
         (driver, ())
     });
 }
