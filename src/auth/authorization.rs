@@ -50,8 +50,12 @@ fn basic(value: &str) -> Option<Presented<'static>> {
     let decoded = STANDARD.decode(value).or_else(|_| STANDARD_NO_PAD.decode(value)).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (user, password) = text.split_once(':')?;
-    let fits = user.len() <= LONGEST_WORD && password.len() <= LONGEST_WORD && !text.contains('\0');
-    fits.then(|| Presented::Basic { user: user.to_owned(), password: password.to_owned() })
+    fits(user, password).then(|| Presented::Basic { user: user.to_owned(), password: password.to_owned() })
+}
+
+/// Whether these can be a user's name and password at all.
+pub(super) fn fits(user: &str, password: &str) -> bool {
+    [user, password].iter().all(|word| word.len() <= LONGEST_WORD && !word.contains('\0'))
 }
 
 /// RFC 6750's `b64token`.

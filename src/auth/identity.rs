@@ -63,6 +63,15 @@ impl Standing {
             }
     }
 
+    /// Whether the rules would let `access` pass, whatever a token lists.
+    pub(super) fn is_ruled_in_for(&self, access: Access<'_>) -> bool {
+        match access {
+            Access::Ping | Access::Catalog => true,
+            Access::Repository { name, action } => self.is_ruled_in(name.as_str(), action),
+            Access::Mount { target, .. } => self.is_ruled_in(target.as_str(), Action::Push),
+        }
+    }
+
     /// Whether nothing limits it.
     pub(super) fn is_unlimited(&self) -> bool {
         self.listed.is_none() && self.policy.is_none()

@@ -6,6 +6,7 @@
 
 mod auth;
 mod auth_rules;
+mod auth_token_server;
 mod document;
 mod environment;
 mod error;
