@@ -7,7 +7,7 @@ use crate::auth::TokenServerConfig;
 use super::section::{Field, Section};
 
 /// Whom tokens are for, and who issues them, when nothing is said: the same words for all replicas.
-pub(super) const NAME: &str = "registry";
+pub(crate) const NAME: &str = "registry";
 
 /// How long a token is good.
 const EXPIRATION: Duration = Duration::from_mins(5);
@@ -44,4 +44,45 @@ fn expiration(field: &Field<'_>) -> Option<Duration> {
         "a duration from 1m to 24h",
         "leave the key out for 5m; registry token mint makes longer ones by hand",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::{Config, RealmConfig, TokenConfig};
+
+    fn token(more: &str) -> TokenConfig {
+        let text = format!(
+            "version: 0.1\nstorage: inmemory\nhttp: {{addr: ':5000'}}\nauth:\n  htpasswd: {{realm: r, path: /htpasswd}}\n  \
+             token:\n    server: {{key: /key.pem{more}\n"
+        );
+        let (config, warnings) = super::super::from_text(&text, "config.yml", []).unwrap();
+        assert_eq!(warnings, [], "{text}");
+        let Config::Closed(ways) = config.auth else { panic!("{text}") };
+        ways.token.unwrap()
+    }
+
+    #[test]
+    fn a_key_is_all_that_must_be_said() {
+        let least = token("}");
+        assert_eq!(least.realm, RealmConfig::Own("/auth/token".to_owned()));
+        assert_eq!((&*least.service, &*least.issuer), ("registry", "registry"));
+        let server = least.server.unwrap();
+        assert_eq!((server.expiration, server.refresh_expiration), (EXPIRATION, REFRESH_EXPIRATION));
+        assert_eq!((server.key.to_str(), &*server.path), (Some("/key.pem"), "/auth/token"));
+    }
+
+    #[test]
+    fn everything_can_be_said() {
+        let more = ", expiration: 1h, refreshexpiration: 0s}\n    autoredirect: true\n    autoredirectpath: /t\n    \
+                    service: s\n    issuer: i\n    jwks: /j";
+        let all = token(more);
+        assert_eq!(all.realm, RealmConfig::Own("/t".to_owned()));
+        assert_eq!((&*all.service, &*all.issuer, all.jwks.is_some()), ("s", "i", true));
+        let server = all.server.unwrap();
+        assert_eq!((server.expiration, server.refresh_expiration), (Duration::from_hours(1), Duration::ZERO));
+        assert_eq!(server.path, "/t");
+        let elsewhere = token("}\n    realm: https://r.example/auth/token");
+        assert_eq!(elsewhere.realm, RealmConfig::Fixed("https://r.example/auth/token".to_owned()));
+    }
 }
