@@ -73,7 +73,8 @@ mounted() { wait_until 5 grep -qE "POST /v2/$1/blobs/uploads/\?[^ ]*mount=[^ ]* 
 # What is seen of a wrong password, of a known user's refusal, and of somebody who has to log in.
 wrong='the user name or the password is wrong|incorrect username or password|invalid username/password'
 denied='bob may not (push|pull)'
-login='authentication is required|is not for everybody: log in|no basic auth credentials|authentication required'
+# The second half are clients' own words.
+login='authentication is required|is not for everybody: log in|no basic auth credentials|basic credential not found'
 
 # drive CLIENT: the same steps for every client, by its functions login, push, pull and copy.
 #   sign_in_CLIENT USER PASSWORD    push_CLIENT IMAGE    pull_CLIENT IMAGE    copy_CLIENT FROM TO
@@ -93,12 +94,17 @@ drive() {
     as bob
     check "$name: bob pulls what is the team's" "pull_$name" "team/$name:one"
     check "$name: bob copies it to his own" "copy_$name" "team/$name:one" "bob/$name:one"
-    check "$name: bob may not push to the team's, and is told so" refused_saying "${denied_push:-$denied}" "push_$name" "team/$name:two"
-    check "$name: bob may not pull alice's, and is told so" refused_saying "${denied_pull:-$denied}" "pull_$name" "alice/$name:one"
+    check "$name: bob may not push to the team's, and is told so" refused_saying "$denied" "push_$name" "team/$name:two"
+    check "$name: bob may not pull alice's, and is told so" refused_saying "$denied" "pull_$name" "alice/$name:one"
     as nobody
-    check "$name: nobody in particular pulls what is public" "pull_$name" "public/$name:one"
-    check "$name: and has to log in for the rest" refused_saying "${login_pull:-$login}" "pull_$name" "alice/$name:one"
-    check "$name: and for pushing" refused_saying "${login_push:-$login}" "push_$name" "public/$name:two"
+    if [ "$way-$name" = htpasswd-docker ]; then
+        # This engine does not go on without a password once a registry has asked for one.
+        check "$name: wants a login even for what is public" refused_saying "$login" "pull_$name" "public/$name:one"
+    else
+        check "$name: nobody in particular pulls what is public" "pull_$name" "public/$name:one"
+    fi
+    check "$name: and has to log in for the rest" refused_saying "$login" "pull_$name" "alice/$name:one"
+    check "$name: and for pushing" refused_saying "$login" "push_$name" "public/$name:two"
 }
 
 client_curl() {
@@ -116,8 +122,6 @@ client_curl() {
         "$(ask "${bob[@]}" -X POST "$base/v2/bob/curl/blobs/uploads/?mount=$digest&from=team/curl")"
     check "curl: bob mounts nothing that he may not pull" same 202 \
         "$(ask "${bob[@]}" -X POST "$base/v2/bob/other/blobs/uploads/?mount=$digest&from=alice/curl")"
-    check "curl: bob sees in the catalog what he may pull" eval 'same 200 "$(ask "${bob[@]}" "$base/v2/_catalog")" &&
-        contains bob/curl "$(cat "$work/body")" && contains team/curl "$(cat "$work/body")" && lacks alice/curl "$(cat "$work/body")"'
     [ "$way" = token ] || return 0
     check "curl: a token by GET" eval 'same 200 "$(ask "${bob[@]}" "$base/auth/token?service=registry&scope=repository:team/curl:pull,push&offline_token=true")" &&
         same "repository:team/curl:pull" "$(jq -r .scope "$work/body")"'
@@ -145,6 +149,10 @@ client_crane() {
     as alice
     check "crane: the catalog shows what alice may pull" eval 'output_contains team/crane crane catalog "$registry" &&
         output_lacks bob/crane crane catalog "$registry"'
+    as bob
+    check "crane: and what bob may" eval 'output_contains bob/crane crane catalog "$registry" &&
+        output_lacks alice/crane crane catalog "$registry"'
+    as alice
     check "crane: alice deletes" eval 'crane delete "$registry/alice/crane@$(crane digest "$registry/alice/crane:one")"'
 }
 
@@ -170,12 +178,14 @@ client_skopeo() {
 
 client_regctl() {
     has regctl crane || return 0
-    sign_in_regctl() { regctl registry set --tls disabled "$registry" && regctl registry login "$registry" -u "$1" --pass-stdin <<< "$2"; }
+    sign_in_regctl() { regctl registry set --tls disabled "$registry" --skip-check && regctl registry login "$registry" -u "$1" --pass-stdin <<< "$2"; }
     push_regctl() {
         head -c 10000 /dev/urandom > "$work/regctl-content"
         regctl registry set --tls disabled "$registry" --skip-check
         regctl artifact put --artifact-type application/example.thing -f "$work/regctl-content" "$registry/$1"
     }
+    # It tells the status, not what the token server says.
+    local wrong=unauthorized login=unauthorized
     pull_regctl() { regctl registry set --tls disabled "$registry" --skip-check; regctl artifact get "$registry/$1" > "$work/regctl-pulled"; }
     copy_regctl() { regctl image copy "$registry/$1" "$registry/$2"; }
     drive regctl
@@ -263,6 +273,9 @@ client_docker_containerd() {
 # drive_engine NAME: the steps with the engine that DOCKER_HOST names.
 drive_engine() {
     export DOCKER_HOST
+    # The engine's own words for a request without a login.
+    local login="$login|may require ('docker login'|authorization)|requested access to the resource is denied"
+    [ "$way" = token ] || local wrong='401 Unauthorized'
     eval "sign_in_$1() { docker login -u \"\$1\" --password-stdin \"\$registry\" <<< \"\$2\"; }
         push_$1() { make_layer \"\$work/docker.tar\" 16 && docker import \"\$work/docker.tar\" \"\$registry/\$1\" && docker push \"\$registry/\$1\"; }
         pull_$1() { docker rmi -f \"\$registry/\$1\"; docker pull \"\$registry/\$1\"; }

@@ -192,7 +192,8 @@ impl OpenWays {
     async fn authorize(&self, credentials: Credentials<'_>, access: Access<'_>) -> Result<Grant, Refusal> {
         let presented = match credentials.authorization {
             Authorization::Absent => Presented::Nothing,
-            Authorization::Text(header) => Presented::read(Some(header)),
+            Authorization::Text(header) if self.silly.is_some() => Presented::read(Some(header)),
+            Authorization::Text(header) => Presented::read(Some(header)).or_nothing(),
             Authorization::Unreadable => Presented::Malformed,
         };
         let standing = match presented {

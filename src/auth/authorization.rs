@@ -28,6 +28,15 @@ pub(super) enum Presented<'a> {
 }
 
 impl<'a> Presented<'a> {
+    /// Takes an empty name with an empty password for nothing: podman and skopeo say so when they have no credentials and
+    /// are asked for some.
+    pub(super) fn or_nothing(self) -> Self {
+        match self {
+            Self::Basic { user, password } if user.is_empty() && password.is_empty() => Self::Nothing,
+            shown => shown,
+        }
+    }
+
     /// Reads a header's value. Schemes are told apart whatever their case.
     pub(super) fn read(header: Option<&'a str>) -> Self {
         let Some(header) = header else { return Self::Nothing };

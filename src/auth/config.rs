@@ -13,6 +13,18 @@ pub enum Config {
     Closed(Box<Ways>),
 }
 
+impl Config {
+    /// Whether rules allow something to those who show nothing while the challenge asks for a password. The engine of
+    /// docker takes such a challenge for the end of the matter.
+    #[must_use]
+    pub fn lets_anonymous_in_by_password_alone(&self) -> bool {
+        let Self::Closed(ways) = self else { return false };
+        let anonymous = |who: &Who| matches!(who, Who::Everybody | Who::Anonymous);
+        let allows = |rule: &Rule| !rule.actions.is_empty() && rule.who.iter().any(anonymous);
+        ways.token.is_none() && ways.rules.as_ref().is_some_and(|rules| rules.rules.iter().any(allows))
+    }
+}
+
 /// The ways that are offered, at least one of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ways {

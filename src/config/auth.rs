@@ -78,22 +78,22 @@ fn token(field: &Field<'_>) -> Option<TokenConfig> {
     let section = field.section()?;
     let here = is_on(Some(&section), "autoredirect");
     let path = section.get("autoredirectpath", absolute_path).unwrap_or_else(|| TOKEN_PATH.to_owned());
-    let serves = section.present("server").is_some();
+    let own = section.present("server").is_some();
     let server = token_server::read(&section, path.clone());
-    let realm = if here || serves && section.get("realm", Field::word).is_none() {
+    let realm = if here || own && section.get("realm", Field::word).is_none() {
         section.field("realm");
-        Some(if serves { RealmConfig::Own(path) } else { RealmConfig::Here(path) })
+        Some(if own { RealmConfig::Own(path) } else { RealmConfig::Here(path) })
     } else {
         required(&section, "realm").map(RealmConfig::Fixed)
     };
     let named = |key| match section.get(key, Field::word) {
-        None if serves => Some(token_server::NAME.to_owned()),
+        None if own => Some(token_server::NAME.to_owned()),
         _ => required(&section, key),
     };
     let (service, issuer) = (named("service"), named("issuer"));
     let root_cert_bundle = section.get("rootcertbundle", Field::path);
     let jwks = section.get("jwks", Field::path);
-    if root_cert_bundle.is_none() && jwks.is_none() && !serves {
+    if root_cert_bundle.is_none() && jwks.is_none() && !own {
         section.problem(
             "rootcertbundle",
             "is missing, and so is jwks: there is no key to verify tokens with",
@@ -103,7 +103,7 @@ fn token(field: &Field<'_>) -> Option<TokenConfig> {
     let algorithms = section.get("signingalgorithms", algorithms);
     let algorithms = algorithms.unwrap_or_else(|| SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec());
     section.finish();
-    if serves && server.is_none() {
+    if own && server.is_none() {
         return None;
     }
     Some(TokenConfig { realm: realm?, service: service?, issuer: issuer?, root_cert_bundle, jwks, algorithms, server })

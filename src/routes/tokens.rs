@@ -47,14 +47,14 @@ pub(super) fn serves(issuer: TokenIssuer<'_>, path: &str) -> bool {
 
 /// Answers a request for a token.
 pub(super) async fn answer(issuer: TokenIssuer<'_>, asked: Asked<'_>, body: &mut RequestBody) -> Response<Body> {
-    let issued = match *asked.method {
+    let result = match *asked.method {
         Method::GET | Method::HEAD => by_query(issuer, asked).await,
         Method::POST => by_form(issuer, asked.address, body).await,
         Method::OPTIONS => return finished(answer::options(METHODS)),
         _ => Err(Error::MethodUnknown { allow: METHODS }),
     };
-    finished(match issued {
-        Ok(issued) => answer::json(document(&issued)),
+    finished(match result {
+        Ok(token) => answer::json(document(&token)),
         Err(error) => refusal(&error),
     })
 }

@@ -89,16 +89,16 @@ impl TokenIssuer<'_> {
 
     async fn asker(&self, proof: TokenProof<'_>, now: i64) -> Result<Asker, Refusal> {
         match proof {
-            TokenProof::Authorization(Authorization::Absent) => {
-                let standing = self.ways.standing(None, Way::Anonymous, None);
-                Ok(Asker { standing, refresh: Refresh::None })
-            }
+            TokenProof::Authorization(Authorization::Absent) => Ok(self.nobody()),
             TokenProof::Authorization(Authorization::Unreadable) => Err(self.unproven(Unproven::Malformed)),
-            TokenProof::Authorization(Authorization::Text(header)) => match Presented::read(Some(header)) {
-                Presented::Basic { user, password } => self.by_password(&user, &password).await,
-                Presented::Bearer(_) => Err(self.unproven(Unproven::Way("Bearer"))),
-                Presented::Nothing | Presented::Malformed => Err(self.unproven(Unproven::Malformed)),
-            },
+            TokenProof::Authorization(Authorization::Text(header)) => {
+                match Presented::read(Some(header)).or_nothing() {
+                    Presented::Nothing => Ok(self.nobody()),
+                    Presented::Basic { user, password } => self.by_password(&user, &password).await,
+                    Presented::Bearer(_) => Err(self.unproven(Unproven::Way("Bearer"))),
+                    Presented::Malformed => Err(self.unproven(Unproven::Malformed)),
+                }
+            }
             TokenProof::Password { user, password } if fits(user, password) => self.by_password(user, password).await,
             TokenProof::Password { .. } => Err(self.unproven(Unproven::Password)),
             TokenProof::RefreshToken(token) => {
@@ -108,6 +108,10 @@ impl TokenIssuer<'_> {
                 Ok(Asker { standing, refresh: Refresh::Same(token.to_owned()) })
             }
         }
+    }
+
+    fn nobody(&self) -> Asker {
+        Asker { standing: self.ways.standing(None, Way::Anonymous, None), refresh: Refresh::None }
     }
 
     async fn by_password(&self, user: &str, password: &str) -> Result<Asker, Refusal> {
