@@ -52,12 +52,12 @@ fn rule(who: Who, repositories: &str, actions: &[Action]) -> Rule {
     Rule { who: vec![who], repositories: vec![repositories.to_owned()], actions: actions.to_vec() }
 }
 
-fn public_and_own() -> Option<Vec<Rule>> {
-    Some(vec![
+fn public_and_own() -> Vec<Rule> {
+    vec![
         rule(Who::Authenticated, "$user/**", &Action::ALL),
         rule(Who::Everybody, "public/**", &[Action::Pull]),
         rule(Who::User("alice".to_owned()), "secret/**", &[]),
-    ])
+    ]
 }
 
 fn basic(user: &str, password: &str) -> String {
@@ -176,7 +176,7 @@ async fn a_form_gets_what_a_query_gets() {
 
 #[tokio::test]
 async fn nobody_gets_what_everybody_may() {
-    let world = world(public_and_own());
+    let world = world(Some(public_and_own()));
     let (token, document) =
         issued(world.get("service=registry&scope=repository:public/a:pull,push&offline_token=true", None).await);
     assert_eq!(document["scope"], "repository:public/a:pull");
@@ -193,7 +193,7 @@ async fn nobody_gets_what_everybody_may() {
 
 #[tokio::test]
 async fn rules_cut_a_token_down_and_their_refusal_is_final() {
-    let world = world(public_and_own());
+    let world = world(Some(public_and_own()));
     let query = "service=registry&scope=repository:alice/a:pull,push&scope=repository:public/a:pull,push&scope=repository:secret/a:*";
     let (token, document) = issued(world.get(query, Some(&basic("alice", "wonderland"))).await);
     assert_eq!(document["scope"], "repository:alice/a:pull,push repository:public/a:pull");
@@ -305,26 +305,79 @@ async fn refresh_tokens_expire() {
     assert!(expired.errors()[0]["message"].as_str().unwrap().contains("expired"), "{expired:?}");
 }
 
+fn minted_for(subject: &str, world: &World, scopes: &str) -> String {
+    let order = Mint {
+        key: world.key(),
+        issuer: "registry".to_owned(),
+        service: "registry".to_owned(),
+        subject: subject.to_owned(),
+        scopes: Scope::parse_list(scopes).unwrap(),
+        expiration: 60,
+    };
+    auth::mint(&order).unwrap()
+}
+
 #[tokio::test]
 async fn a_token_minted_by_hand_opens_what_it_lists_and_rules_allow() {
     let world = world(Some(vec![
         rule(Who::Token("ci".to_owned()), "build/**", &[Action::Pull, Action::Push]),
         rule(Who::User("alice".to_owned()), "**", &[Action::Pull]),
     ]));
-    let mint = |subject: &str, scopes: &str| {
-        let order = Mint {
-            key: world.key(),
-            issuer: "registry".to_owned(),
-            service: "registry".to_owned(),
-            subject: subject.to_owned(),
-            scopes: Scope::parse_list(scopes).unwrap(),
-            expiration: 60,
-        };
-        auth::mint(&order).unwrap()
-    };
+    let mint = |subject: &str, scopes: &str| minted_for(subject, &world, scopes);
     let ci = mint("ci", "repository:build/a:pull,push repository:other:pull,push");
     world.show(Method::POST, "/v2/build/a/blobs/uploads/", &ci).await.is(StatusCode::ACCEPTED);
     world.show(Method::POST, "/v2/other/blobs/uploads/", &ci).await.refuses(StatusCode::FORBIDDEN, "DENIED");
     let alice = mint("alice", "repository:build/a:pull,push");
     world.show(Method::POST, "/v2/build/a/blobs/uploads/", &alice).await.refuses(StatusCode::FORBIDDEN, "DENIED");
+}
+
+#[tokio::test]
+async fn a_mount_asks_for_the_token_that_reaches_its_source() {
+    let world = world(Some(vec![
+        rule(Who::User("alice".to_owned()), "secret/**", &[Action::Push]),
+        rule(Who::User("alice".to_owned()), "**", &[Action::Pull, Action::Push]),
+        rule(Who::Token("ci".to_owned()), "**", &[Action::Pull, Action::Push]),
+    ]));
+    let alice = basic("alice", "wonderland");
+    let token = async |scopes: &str| issued(world.get(&format!("scope={scopes}"), Some(&alice)).await).0;
+    let digest = support::digest(b"layer");
+    let target = "repository:a:pull,push";
+    for repository in ["b", "secret/b"] {
+        let push = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
+        let push = to(Method::POST, &push).header("authorization", &alice);
+        world.berth.send(push.body("layer".into()).unwrap()).await.is(StatusCode::CREATED);
+    }
+    let mount = format!("/v2/a/blobs/uploads/?mount={digest}&from=");
+    let narrow = world.show(Method::POST, &format!("{mount}b"), &token(target).await).await;
+    let narrow = narrow.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    let challenge = narrow.header("www-authenticate");
+    assert!(
+        challenge.contains("scope=\"repository:a:pull,push repository:b:pull\",error=\"insufficient_scope\""),
+        "{challenge}"
+    );
+    let wide = token("repository:a:pull,push+repository:b:pull").await;
+    world.show(Method::POST, &format!("{mount}b"), &wide).await.is(StatusCode::CREATED);
+    // No token would reach these: an upload begins at once.
+    for (target, token) in [
+        (format!("{mount}secret/b"), token(target).await),
+        (mount.trim_end_matches("&from=").to_owned(), token(target).await),
+        (format!("{mount}b"), minted_for("ci", &world, target)),
+    ] {
+        world.show(Method::POST, &target, &token).await.is(StatusCode::ACCEPTED);
+    }
+}
+
+#[tokio::test]
+async fn who_may_read_everything_mounts_from_anywhere() {
+    let world = world(None);
+    let alice = basic("alice", "wonderland");
+    let digest = support::digest(b"layer");
+    let push = to(Method::POST, &format!("/v2/b/blobs/uploads/?digest={digest}")).header("authorization", &alice);
+    world.berth.send(push.body("layer".into()).unwrap()).await.is(StatusCode::CREATED);
+    let mount = format!("/v2/a/blobs/uploads/?mount={digest}");
+    let narrow = issued(world.get("scope=repository:a:pull,push", Some(&alice)).await).0;
+    let refused = world.show(Method::POST, &mount, &narrow).await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    assert!(refused.header("www-authenticate").contains("repository:a:pull,push registry:content:pull"));
+    let wide = issued(world.get("scope=repository:a:pull,push&scope=registry:content:pull", Some(&alice)).await).0;
+    world.show(Method::POST, &mount, &wide).await.is(StatusCode::CREATED);
 }

@@ -212,7 +212,10 @@ impl OpenWays {
             Presented::Malformed => Err(Unproven::Malformed),
         };
         match standing {
-            Ok(standing) if standing.allows(access) => Ok(Grant::of(standing)),
+            Ok(standing) if standing.allows(access) => match self.wider_for_mount(&standing, access) {
+                Some(reason) => Err(self.challenge(reason, access)),
+                None => Ok(Grant::of(standing)),
+            },
             Ok(standing) => Err(self.not_allowed(&standing, access)),
             Err(reason) => Err(self.challenge(reason, access)),
         }
@@ -247,13 +250,20 @@ impl OpenWays {
         Standing { identity: Identity { name, way }, listed, policy: self.policy.load_full() }
     }
 
+    /// A mount that its token does not reach becomes an upload, unless one's own token server gives a wider token for sure:
+    /// then the client is asked to fetch that, as distribution asks for it always.
+    fn wider_for_mount(&self, standing: &Standing, access: Access<'_>) -> Option<Unproven> {
+        let user = standing.name().filter(|_| standing.listed.is_some() && self.token_server().is_some())?;
+        let given = standing.lacks_scope_of_source(access) && self.password_hash(user).is_some();
+        given.then(|| Unproven::Scope(needed(access)))
+    }
+
     /// Somebody known asks for too much. A token can be exchanged for a wider one; a password cannot.
     fn not_allowed(&self, standing: &Standing, access: Access<'_>) -> Refusal {
         // One's own token server would ask the same rules again, so their no is final for whoever is known.
         let final_no = standing.name().is_some() && self.token_server().is_some() && !standing.is_ruled_in_for(access);
         if standing.lacks_scope(access) && !final_no {
-            let needed: Vec<String> = Scope::needed(access).iter().map(ToString::to_string).collect();
-            let needed = needed.join(" ");
+            let needed = needed(access);
             let reason = if standing.name().is_some() { Unproven::Scope(needed) } else { Unproven::Anonymous(needed) };
             return self.challenge(reason, access);
         }
@@ -281,4 +291,10 @@ impl OpenWays {
         };
         Refusal::Unauthorized { reason, challenge: Box::new(challenge) }
     }
+}
+
+/// The scopes that `access` needs, in words.
+fn needed(access: Access<'_>) -> String {
+    let scopes: Vec<String> = Scope::needed(access).iter().map(ToString::to_string).collect();
+    scopes.join(" ")
 }

@@ -151,6 +151,8 @@ fn granted_of(standing: &Standing, scope: &Scope) -> Option<Scope> {
             words.into_iter().filter_map(|(granted, word)| granted.then_some(word)).collect()
         }
         "registry" if scope.name == "catalog" && asks("*") && standing.allows(Access::Catalog) => vec!["*"],
+        // Ours: to mount blobs from wherever they lie.
+        "registry" if scope.name == "content" && asks("pull") && standing.may_pull_everything() => vec!["pull"],
         _ => return None,
     };
     let actions: Vec<String> = actions.into_iter().map(str::to_owned).collect();
