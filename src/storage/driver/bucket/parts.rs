@@ -38,7 +38,7 @@ pub(super) struct Flight<T: 'static> {
     sending: JoinSet<(u32, Result<T>)>,
     arrived: BTreeMap<u32, T>,
     pool: Arc<Semaphore>,
-    /// The own part's share of the pool, if there was one to have when the first part was sent.
+    /// The own part's share of the pool, as soon as there is one to have.
     own: Option<OwnedSemaphorePermit>,
     health: Health,
 }
@@ -56,7 +56,7 @@ impl<T: Send + 'static> Flight<T> {
             sending: JoinSet::new(),
             arrived: BTreeMap::new(),
             pool: Arc::clone(&pool.0),
-            own: None,
+            own: Arc::clone(&pool.0).try_acquire_owned().ok(),
             health: Health::Whole,
         }
     }
@@ -82,18 +82,21 @@ impl<T: Send + 'static> Flight<T> {
             (index, sent)
         });
         let weight = weight.min(PARTS);
-        if self.own.is_none() {
-            self.own = Arc::clone(&self.pool).try_acquire_owned().ok();
-        }
         loop {
             let pool = Arc::clone(&self.pool);
             let crowded = self.sending.len() >= PARTS_AT_ONCE;
+            // Who has no share for its own part takes one before it borrows.
+            let wanted = if self.own.is_some() { weight } else { 1 };
             let room = async move {
-                if crowded { std::future::pending().await } else { pool.acquire_many_owned(weight).await.ok() }
+                if crowded { std::future::pending().await } else { pool.acquire_many_owned(wanted).await.ok() }
             };
             tokio::select! {
                 biased;
                 permit = room => {
+                    if self.own.is_none() {
+                        self.own = permit;
+                        continue;
+                    }
                     *borrowed.lock().unwrap_or_else(PoisonError::into_inner) = permit;
                     return Ok(());
                 }
@@ -178,9 +181,11 @@ mod tests {
         let pool = Pool::new();
         let mut writes: Vec<Flight<()>> = (0..50).map(|_| Flight::new(&pool)).collect();
         let begun = writes.iter_mut().filter_map(|write| write.send(0, 1, std::future::pending()).now_or_never());
-        // The others wait for their own part, each of which is on its way.
-        assert_eq!(begun.count(), PARTS as usize / 2);
+        // They wait for their own part, each of which is on its way.
+        assert_eq!(begun.count(), 0);
         assert!(writes.iter().all(|write| write.sending.len() == 1));
+        writes.truncate(PARTS as usize - 1);
+        assert!(writes.iter_mut().any(|write| write.send(1, 1, std::future::pending()).now_or_never().is_some()));
     }
 
     #[tokio::test]
