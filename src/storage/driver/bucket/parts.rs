@@ -15,7 +15,7 @@ use super::refused;
 use crate::storage::error::{Result, Retry};
 
 /// Parts that all writes together may have under way, unless there are more writes than that.
-const PARTS: u32 = 34;
+const PARTS: u32 = 30;
 
 /// Parts of one write under way at once.
 const PARTS_AT_ONCE: usize = 4;
