@@ -254,8 +254,13 @@ impl OpenWays {
     /// then the client is asked to fetch that, as distribution asks for it always.
     fn wider_for_mount(&self, standing: &Standing, access: Access<'_>) -> Option<Unproven> {
         let user = standing.name().filter(|_| standing.listed.is_some() && self.token_server().is_some())?;
-        let given = standing.lacks_scope_of_source(access) && self.password_hash(user).is_some();
-        given.then(|| Unproven::Scope(needed(access)))
+        if standing.reaches_source(access) || self.password_hash(user).is_none() {
+            return None;
+        }
+        // As the token server would find the user, and as the wider token would then be found.
+        let asker = self.standing(Some(user.into()), Way::Password, None);
+        let helps = asker.reaches_source(access) && standing.unlisted().reaches_source(access);
+        helps.then(|| Unproven::Scope(needed(access)))
     }
 
     /// Somebody known asks for too much. A token can be exchanged for a wider one; a password cannot.
