@@ -80,6 +80,9 @@ async fn public_pull_and_private_push() {
     let denied = berth.get_with("/v2/secret/a/manifests/latest", "authorization", &header).await;
     let denied = denied.refuses(StatusCode::FORBIDDEN, "DENIED");
     assert!(denied.headers.get("www-authenticate").is_none());
+    // podman and skopeo show an empty name and an empty password when they have none.
+    let empty = berth.get_with("/v2/public/a/manifests/latest", "authorization", &basic("", "")).await;
+    empty.refuses(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN");
     // Wrong credentials are not the same as none.
     let wrong = berth.get_with("/v2/public/a/manifests/latest", "authorization", &basic("alice", "x")).await;
     wrong.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");

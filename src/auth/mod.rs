@@ -16,14 +16,19 @@ mod identity;
 mod policy;
 mod scope;
 mod token;
+mod token_server;
 mod watched;
 
 pub use access::{Access, Action, Grant};
 pub use authenticator::{Adopted, Authenticator, Authorization, Credentials, check, explain};
-pub use challenge::{Challenge, Realm, Refusal, Unproven};
+pub use challenge::{Challenge, Realm, RealmBase, Refusal, Unproven};
 pub use config::*;
 pub use error::Error;
 pub use htpasswd::hash as hash_password;
 pub use policy::{Allowed, Decision};
 pub use scope::{Scope, ScopeError};
 pub use token::Rejection;
+pub use token_server::{
+    Inspection, IssuedToken, Mint, MintError, Offline, TokenIssuer, TokenProof, TokenRefusal, TokenRequest, inspect,
+    mint,
+};

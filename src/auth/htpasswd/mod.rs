@@ -91,6 +91,13 @@ impl Htpasswd {
         }
     }
 
+    /// What the password of `user` hashes to; `None` when there is no such user.
+    pub(super) fn hash_of(&self, user: &str) -> Option<String> {
+        let users = self.users.current();
+        let entry = users.entry(user, 0);
+        entry.known.then(|| entry.hash.into_owned())
+    }
+
     /// A digest of `words` that nobody else can compute, each with its length so that they cannot run together.
     fn digest(&self, words: &[&str]) -> [u8; 32] {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return self.key };

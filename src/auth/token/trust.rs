@@ -15,6 +15,7 @@ use super::super::{Error, TokenConfig};
 use super::jwk::{Jwk, JwkSet};
 use super::jws::Header;
 use super::key::{Key, Material, libtrust_id};
+use super::signing::SigningKey;
 use super::{Rejection, chain};
 
 /// Keys by each of their names.
@@ -25,6 +26,7 @@ type Named = HashMap<String, Arc<Key>>;
 pub(super) struct Trust {
     bundle: Option<Watched<Bundle>>,
     set: Option<Watched<Named>>,
+    own: Option<Arc<Watched<SigningKey>>>,
 }
 
 /// `rootcertbundle`.
@@ -35,12 +37,14 @@ pub(super) struct Bundle {
 }
 
 impl Trust {
-    pub(super) fn open(config: &TokenConfig) -> Result<Self, Error> {
+    /// The keys that `config` names, and `own`, with which this registry itself signs.
+    pub(super) fn open(config: &TokenConfig, own: Option<Arc<Watched<SigningKey>>>) -> Result<Self, Error> {
         let bundle = config.root_cert_bundle.clone();
         let set = config.jwks.clone();
         let bundle = bundle.map(|path| Watched::open("auth.token.rootcertbundle", path, Bundle::read)).transpose()?;
         let set = set.map(|path| Watched::open("auth.token.jwks", path, read_set)).transpose()?;
-        if bundle.is_none() && set.is_none() { Err(Error::NoKeys) } else { Ok(Self { bundle, set }) }
+        let some = bundle.is_some() || set.is_some() || own.is_some();
+        if some { Ok(Self { bundle, set, own }) } else { Err(Error::NoKeys) }
     }
 
     /// The key that `header` means, if it is trusted at `now`.
@@ -69,6 +73,9 @@ impl Trust {
     }
 
     fn named(&self, kid: &str) -> Option<Arc<Key>> {
+        if let Some(own) = self.own.as_ref().map(|own| own.current()).filter(|own| own.id() == kid) {
+            return Some(own.public());
+        }
         let in_set = self.set.as_ref().and_then(|set| set.current().get(kid).cloned());
         in_set.or_else(|| self.bundle.as_ref()?.current().keys.get(kid).cloned())
     }
