@@ -6,7 +6,9 @@ mod support;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use berth::auth::{Action, Authenticator, Config, HtpasswdConfig, Rule, RulesConfig, Ways, Who};
+use berth::auth::{
+    Action, Authenticator, Config, HtpasswdConfig, RealmConfig, Rule, RulesConfig, TokenConfig, Ways, Who,
+};
 use http::StatusCode;
 use support::{Berth, Driver};
 
@@ -57,6 +59,36 @@ async fn the_password_opens_everything() {
     berth.get_with("/v2/_catalog", "authorization", &header).await.is(StatusCode::OK);
     let missing = berth.get_with("/v2/a/manifests/latest", "authorization", &header).await;
     assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn the_realm_on_ones_own_host_has_the_scheme_that_the_client_used() {
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = rcgen::generate_simple_self_signed(["auth.example".to_owned()]).unwrap();
+    let bundle = directory.path().join("bundle.pem");
+    std::fs::write(&bundle, certificate.cert.pem()).unwrap();
+    let token = TokenConfig {
+        realm: RealmConfig::Here("/auth/token".to_owned()),
+        service: "registry.example".to_owned(),
+        issuer: "auth.example".to_owned(),
+        root_cert_bundle: Some(bundle),
+        jwks: None,
+        algorithms: Vec::new(),
+    };
+    let config = Config::Closed(Box::new(Ways { token: Some(token), ..Ways::default() }));
+    let berth = Berth::guarded(Driver::Memory, Authenticator::open(config).unwrap());
+    for (name, value, realm) in [
+        ("accept", "*/*", "http://registry.example"),
+        ("x-forwarded-proto", "https", "https://registry.example"),
+        ("x-forwarded-proto", "https, http", "https://registry.example"),
+        ("forwarded", "for=192.0.2.1;proto=https;host=r.example", "https://r.example"),
+        ("x-forwarded-proto", "javascript", "http://registry.example"),
+    ] {
+        let request = support::to(http::Method::GET, "/v2/").header("host", "registry.example").header(name, value);
+        let answer = berth.send(request.body(axum::body::Body::empty()).unwrap()).await;
+        let expected = format!("Bearer realm=\"{realm}/auth/token\",service=\"registry.example\"");
+        assert_eq!(answer.header("www-authenticate"), expected, "{name}: {value}");
+    }
 }
 
 fn rule(who: Who, repositories: &str, actions: &[Action]) -> Rule {

@@ -9,12 +9,13 @@ use crate::oci::RepositoryName;
 
 use super::access::{Access, Action, Grant};
 use super::authorization::Presented;
+use super::certificate::CertificateProblem;
 use super::challenge::{Challenge, Realm, Refusal, Unproven};
 use super::htpasswd::{Htpasswd, Verdict};
 use super::identity::{Identity, Standing, Way};
 use super::policy::{Allowed, Decision, Policy};
 use super::token::{AccessList, Tokens};
-use super::{Config, Error, RealmConfig, Scope, Ways};
+use super::{CertificateConfig, Config, Error, RealmConfig, Scope, Ways, unix_time};
 
 /// Decides who may do what, by the configured ways of proving who one is. The default lets everybody do everything.
 #[derive(Debug, Default)]
@@ -27,6 +28,7 @@ struct OpenWays {
     silly: Option<(Arc<str>, Arc<str>)>,
     htpasswd: Option<Htpasswd>,
     token: Option<TokenWay>,
+    certificate: Option<CertificateConfig>,
     /// Changes while requests are served.
     policy: ArcSwapOption<Policy>,
 }
@@ -43,6 +45,8 @@ struct TokenWay {
 pub struct Credentials<'a> {
     /// What `Authorization` says.
     pub authorization: Authorization<'a>,
+    /// The client certificate of the request's connection, DER, if TLS has verified one.
+    pub certificate: Option<&'a [u8]>,
     /// Where the request's connection comes from, for the audit line; absent on a unix socket.
     pub address: Option<IpAddr>,
 }
@@ -62,9 +66,9 @@ pub enum Authorization<'a> {
 /// What became of a changed configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adopted {
-    /// Its rules are in force.
+    /// Its rules and robots are in force.
     Rules,
-    /// There were no rules and there are none.
+    /// There were none and there are none.
     Nothing,
     /// It would open or close the registry, or take all rules away: everything stays as it was until a restart.
     Kept,
@@ -77,7 +81,7 @@ impl Authenticator {
     /// [`Error`] when a file is missing or wrong.
     pub fn open(config: Config) -> Result<Self, Error> {
         let Config::Closed(ways) = config else { return Ok(Self::default()) };
-        let Ways { silly, htpasswd, token, rules } = *ways;
+        let Ways { silly, htpasswd, robots, certificate, token, rules } = *ways;
         let token = token
             .map(|token| {
                 let tokens = Tokens::open(&token)?;
@@ -88,28 +92,39 @@ impl Authenticator {
                 Ok(TokenWay { realm, service: token.service.into(), tokens })
             })
             .transpose()?;
-        let htpasswd = htpasswd.map(Htpasswd::open).transpose()?;
+        let passwords = htpasswd.is_some() || robots.is_some();
+        let htpasswd = passwords.then(|| Htpasswd::open(htpasswd, &robots.unwrap_or_default())).transpose()?;
         let silly = silly.map(|silly| (silly.realm.into(), silly.service.into()));
-        let policy = ArcSwapOption::from(rules.map(|rules| Arc::new(Policy::new(&rules))));
-        Ok(Self { ways: Some(OpenWays { silly, htpasswd, token, policy }) })
+        let policy = rules.map(|rules| Policy::open(&rules).map(Arc::new)).transpose()?;
+        let policy = ArcSwapOption::from(policy);
+        Ok(Self { ways: Some(OpenWays { silly, htpasswd, token, certificate, policy }) })
     }
 
-    /// Takes over the access rules of `config`, and nothing else of it: from the next request on they are in force.
-    /// Rules in force are never replaced by none, so that a file read half written opens nothing: that needs a restart,
-    /// and so does a change between open and closed.
-    pub fn adopt_rules(&self, config: &Config) -> Adopted {
-        match (&self.ways, config) {
-            (Some(ways), Config::Closed(new)) => match &new.rules {
-                Some(rules) => {
-                    ways.policy.store(Some(Arc::new(Policy::new(rules))));
-                    Adopted::Rules
-                }
-                None if ways.policy.load().is_none() => Adopted::Nothing,
-                None => Adopted::Kept,
-            },
-            (None, Config::Open) => Adopted::Nothing,
-            _ => Adopted::Kept,
+    /// Takes over the access rules and robots of `config`, and nothing else of it: from the next request on they are in
+    /// force. Rules in force are never replaced by none, so that a file read half written opens nothing: that needs a
+    /// restart, and so does a change between open and closed, or the first robot where nobody had a password.
+    ///
+    /// # Errors
+    /// [`Error`] when the file of groups cannot be read; nothing has changed then.
+    pub fn adopt_rules(&self, config: &Config) -> Result<Adopted, Error> {
+        let (ways, new) = match (&self.ways, config) {
+            (Some(ways), Config::Closed(new)) => (ways, new),
+            (None, Config::Open) => return Ok(Adopted::Nothing),
+            _ => return Ok(Adopted::Kept),
+        };
+        let robots = new.robots.as_deref().unwrap_or_default();
+        if new.rules.is_none() && ways.policy.load().is_some() || ways.htpasswd.is_none() && !robots.is_empty() {
+            return Ok(Adopted::Kept);
         }
+        let policy = new.rules.as_ref().map(Policy::open).transpose()?;
+        let nothing = policy.is_none() && new.robots.is_none();
+        if let Some(policy) = policy {
+            ways.policy.store(Some(Arc::new(policy)));
+        }
+        if let Some(htpasswd) = &ways.htpasswd {
+            htpasswd.adopt_robots(robots);
+        }
+        Ok(if nothing { Adopted::Nothing } else { Adopted::Rules })
     }
 
     /// Whether whoever shows `credentials` has `access`.
@@ -130,9 +145,10 @@ fn audit(result: &Result<Grant, Refusal>, address: Option<IpAddr>, access: Acces
     let address = address.map(tracing::field::display);
     let (action, repository) = (access.action(), access.repository().map(RepositoryName::as_str));
     match result {
+        // Clients ask like this first of all, to be told how to log in.
+        Err(Refusal::Unauthorized { reason: Unproven::Missing, .. }) if access == Access::Ping => {}
         Err(refusal) => {
-            let user = if let Refusal::Denied { user, .. } = refusal { Some(&**user) } else { None };
-            tracing::info!(target: "berth::audit", user, action, repository, address, reason = %refusal, "refused");
+            tracing::info!(target: "berth::audit", user = refusal.user(), action, repository, address, reason = %refusal, "refused");
         }
         Ok(grant) if access.changes() => {
             tracing::info!(target: "berth::audit", user = grant.user(), action, repository, address, "allowed");
@@ -142,11 +158,17 @@ fn audit(result: &Result<Grant, Refusal>, address: Option<IpAddr>, access: Acces
 }
 
 /// What the rules of `config` say about a user, or about whoever shows nothing, in `repository`.
-#[must_use]
-pub fn explain(config: &Config, user: Option<&str>, repository: &RepositoryName) -> Vec<(Action, Decision)> {
+///
+/// # Errors
+/// [`Error`] when the file of groups cannot be read.
+pub fn explain(
+    config: &Config,
+    user: Option<&str>,
+    repository: &RepositoryName,
+) -> Result<Vec<(Action, Decision)>, Error> {
     let policy = match config {
         Config::Open => None,
-        Config::Closed(ways) => ways.rules.as_ref().map(Policy::new),
+        Config::Closed(ways) => ways.rules.as_ref().map(Policy::open).transpose()?,
     };
     let way = if user.is_some() { Way::Password } else { Way::Anonymous };
     let identity = Identity { name: user.map(Arc::from), way };
@@ -158,7 +180,7 @@ pub fn explain(config: &Config, user: Option<&str>, repository: &RepositoryName)
         Some(policy) => policy.decide(&identity, repository.as_str(), action),
         None => Decision { allowed: unruled, rule: None },
     };
-    Action::ALL.into_iter().map(|action| (action, decide(action))).collect()
+    Ok(Action::ALL.into_iter().map(|action| (action, decide(action))).collect())
 }
 
 /// Reads what `config` names and changes nothing: an htpasswd file that is yet to be made is no error.
@@ -180,12 +202,18 @@ impl OpenWays {
             Authorization::Unreadable => Presented::Malformed,
         };
         let standing = match presented {
+            Presented::Nothing if let Some((names, certificate)) = self.certificate.zip(credentials.certificate) => {
+                match names.holder(certificate, unix_time()) {
+                    Ok(name) => Ok(self.standing(Some(name), Way::Certificate, None)),
+                    Err(problem) => Err(Unproven::Certificate(problem)),
+                }
+            }
             // Only rules can let somebody in who shows nothing.
             Presented::Nothing if self.policy.load().is_some() => {
                 let nobody = self.standing(None, Way::Anonymous, None);
-                if nobody.allows(access) { Ok(nobody) } else { Err(Unproven::Missing) }
+                if nobody.allows(access) { Ok(nobody) } else { Err(self.missing()) }
             }
-            Presented::Nothing => Err(Unproven::Missing),
+            Presented::Nothing => Err(self.missing()),
             _ if self.silly.is_some() && credentials.authorization != Authorization::Text("") => {
                 // Whoever says anything, as distribution has it.
                 Ok(self.standing(Some("silly".into()), Way::Password, None))
@@ -205,6 +233,7 @@ impl OpenWays {
         let Some(htpasswd) = &self.htpasswd else { return Ok(Err(Unproven::Way("Basic"))) };
         match htpasswd.verify(user, password).await {
             Verdict::Right => Ok(Ok(self.standing(Some(user.into()), Way::Password, None))),
+            Verdict::Expired(at) => Ok(Err(Unproven::Expired { robot: user.into(), on: in_words(at) })),
             Verdict::Wrong => Ok(Err(Unproven::Password)),
             Verdict::Busy => Err(Refusal::Busy),
         }
@@ -218,6 +247,14 @@ impl OpenWays {
 
     fn standing(&self, name: Option<Arc<str>>, way: Way, listed: Option<Arc<AccessList>>) -> Standing {
         Standing { identity: Identity { name, way }, listed, policy: self.policy.load_full() }
+    }
+
+    /// What whoever shows nothing is to show.
+    fn missing(&self) -> Unproven {
+        match (&self.htpasswd, &self.token, &self.silly) {
+            (None, None, None) => Unproven::Certificate(CertificateProblem::Absent),
+            _ => Unproven::Missing,
+        }
     }
 
     /// Somebody known asks for too much. A token can be exchanged for a wider one; a password cannot.
@@ -234,7 +271,9 @@ impl OpenWays {
     fn challenge(&self, reason: Unproven, access: Access<'_>) -> Refusal {
         let bearer = |realm, service, error| Challenge::Bearer { realm, service, scopes: Scope::needed(access), error };
         let challenge = match (&self.token, &self.htpasswd, &self.silly) {
-            (_, Some(htpasswd), _) if reason == Unproven::Password || self.token.is_none() => {
+            (_, Some(htpasswd), _)
+                if self.token.is_none() || matches!(reason, Unproven::Password | Unproven::Expired { .. }) =>
+            {
                 Challenge::Basic { realm: Arc::clone(&htpasswd.realm) }
             }
             (Some(token), ..) => {
@@ -246,8 +285,15 @@ impl OpenWays {
                 bearer(token.realm.clone(), Arc::clone(&token.service), error)
             }
             (None, _, Some((realm, service))) => bearer(Realm::Fixed(Arc::clone(realm)), Arc::clone(service), None),
+            // HTTP has no challenge for certificates, and one there must be (RFC 9110 §15.5.2).
             (None, _, None) => Challenge::Basic { realm: "registry".into() },
         };
         Refusal::Unauthorized { reason, challenge: Box::new(challenge) }
     }
+}
+
+/// A time for people, RFC 3339.
+fn in_words(unix_time: i64) -> String {
+    let time = time::OffsetDateTime::from_unix_timestamp(unix_time).ok();
+    time.and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok()).unwrap_or_default()
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::PasswordHash;
+
 /// Which ways of proving who one is the registry offers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Config {
@@ -19,6 +21,10 @@ pub struct Ways {
     pub silly: Option<SillyConfig>,
     /// `auth.htpasswd`.
     pub htpasswd: Option<HtpasswdConfig>,
+    /// `auth.robots`: further names and passwords, which end at a time. Absent when the key is.
+    pub robots: Option<Vec<Robot>>,
+    /// `auth.certificate`.
+    pub certificate: Option<CertificateConfig>,
     /// `auth.token`.
     pub token: Option<TokenConfig>,
     /// `auth.access`; without it whoever is known may do everything, or what their token lists.
@@ -41,6 +47,38 @@ pub struct HtpasswdConfig {
     pub realm: String,
     /// Lines `user:bcrypt`. Made with one user and a random password when it does not exist.
     pub path: PathBuf,
+}
+
+/// A robot account: a name and a password for a program, good until a day that was set when it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Robot {
+    /// By which it logs in and rules speak of it. A user of the same name in `auth.htpasswd` is hidden by it.
+    pub name: String,
+    /// Of its password.
+    pub hash: PasswordHash,
+    /// Unix time from which it is refused.
+    pub expires: i64,
+}
+
+/// `auth.certificate`: client certificates that TLS has verified say who somebody is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CertificateConfig {
+    /// Which of its names is the user's.
+    pub name: CertificateName,
+}
+
+/// A name in a certificate (RFC 5280 §4.1.2.6 and §4.2.1.6). Of several of a kind the first counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The subject's common name.
+    #[default]
+    CommonName,
+    /// A DNS name of the subject's alternative names.
+    Dns,
+    /// A mail address of the same.
+    Email,
+    /// An address of the same, as SPIFFE has it.
+    Uri,
 }
 
 /// `auth.token`: tokens signed by a token server.
@@ -114,6 +152,8 @@ pub struct RulesConfig {
     pub rules: Vec<Rule>,
     /// The members of each group.
     pub groups: std::collections::BTreeMap<String, Vec<String>>,
+    /// `auth.groupsfile`: lines `group: member member`, which add to those.
+    pub groups_file: Option<PathBuf>,
 }
 
 /// Who may do what where.
@@ -142,9 +182,16 @@ pub enum Who {
     Group(String),
     /// `token:SUBJECT`, by a token alone.
     Token(String),
+    /// `certificate:NAME`, by a client certificate alone.
+    Certificate(String),
 }
 
 impl Who {
+    /// The group, when it is one.
+    pub(super) fn group(&self) -> Option<&str> {
+        if let Self::Group(group) = self { Some(group) } else { None }
+    }
+
     /// Reads one; `None` when it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -159,6 +206,7 @@ impl Who {
             Some(("user", name)) => Some(Self::User(name.to_owned())),
             Some(("group", name)) => Some(Self::Group(name.to_owned())),
             Some(("token", name)) => Some(Self::Token(name.to_owned())),
+            Some(("certificate", name)) => Some(Self::Certificate(name.to_owned())),
             Some(_) => None,
         }
     }

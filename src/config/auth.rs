@@ -1,14 +1,17 @@
 //! The `auth` section: the ways of proving who one is. Every way that is written is offered; distribution takes one only.
 
-use crate::auth::{Config, HtpasswdConfig, RealmConfig, SigningAlgorithm, SillyConfig, TokenConfig, Ways};
+use crate::auth::{CertificateConfig, CertificateName, Config, HtpasswdConfig, RealmConfig, SigningAlgorithm};
+use crate::auth::{SillyConfig, TokenConfig, Ways};
+use crate::server::{ClientAuth, Tls};
 
+use super::auth_robots;
 use super::auth_rules::rules;
 use super::document::is_on;
 use super::scalar::nearest;
 use super::section::{Field, Section};
 
 /// The ways there are.
-const KNOWN: [&str; 4] = ["none", "silly", "htpasswd", "token"];
+const KNOWN: [&str; 6] = ["none", "silly", "htpasswd", "token", "robots", "certificate"];
 
 /// Where tokens are fetched when `autoredirect` is on and no path is given, as in distribution.
 const TOKEN_PATH: &str = "/auth/token";
@@ -20,6 +23,8 @@ pub(super) fn read(root: &Section<'_>) -> Config {
     let ways = Ways {
         silly: section.present("silly").and_then(|field| silly(&field)),
         htpasswd: section.present("htpasswd").and_then(|field| htpasswd(&field)),
+        robots: section.present("robots").and_then(|field| auth_robots::read(&field)),
+        certificate: section.present("certificate").and_then(|field| certificate(&field)),
         token: section.present("token").and_then(|field| token(&field)),
         rules: None,
     };
@@ -27,7 +32,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
     for way in section.rest() {
         let hint = match nearest(way.key, KNOWN) {
             Some(meant) => format!("did you mean auth.{meant}?"),
-            None => "known are none, htpasswd, token and silly".to_owned(),
+            None => "known are none, htpasswd, robots, token, certificate and silly".to_owned(),
         };
         way.problem("unknown way of proving who one is", hint);
     }
@@ -67,6 +72,40 @@ fn htpasswd(field: &Field<'_>) -> Option<HtpasswdConfig> {
     }
     section.finish();
     Some(HtpasswdConfig { realm: realm?, path: path? })
+}
+
+fn certificate(field: &Field<'_>) -> Option<CertificateConfig> {
+    let section = field.section()?;
+    let name = section.get("name", |field| {
+        field.choice(&[
+            ("cn", CertificateName::CommonName),
+            ("dns", CertificateName::Dns),
+            ("email", CertificateName::Email),
+            ("uri", CertificateName::Uri),
+        ])
+    });
+    section.finish();
+    Some(CertificateConfig { name: name.unwrap_or_default() })
+}
+
+/// Certificates say who somebody is only where TLS verifies them.
+pub(super) fn check_certificates(root: &Section<'_>, config: &Config, tls: Option<&Tls>) {
+    let named = matches!(config, Config::Closed(ways) if ways.certificate.is_some());
+    let verified = |tls: &Tls| {
+        !tls.client_cas.is_empty()
+            && matches!(tls.client_auth, ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify)
+    };
+    if let Some(section) = root.section("auth")
+        && named
+        && !tls.is_some_and(verified)
+    {
+        section.problem(
+            "certificate",
+            "client certificates are to say who somebody is, and http.tls does not verify any",
+            "name the authority's certificate in http.tls.clientcas, and write clientauth: verify-client-cert-if-given to \
+             let others in too",
+        );
+    }
 }
 
 fn token(field: &Field<'_>) -> Option<TokenConfig> {

@@ -2,6 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use berth::routes::ClientCertificate;
+use rcgen::{CertificateParams, DnType, KeyPair, SanType};
 use serde_json::{Value, json};
 
 use crate::house::{House, REPOSITORIES, now};
@@ -25,6 +27,7 @@ pub(crate) enum Kind {
 pub(crate) struct Credential {
     pub(crate) name: &'static str,
     pub(crate) headers: Vec<Vec<u8>>,
+    pub(crate) certificate: Option<ClientCertificate>,
     pub(crate) kind: Kind,
     /// For each of [`REPOSITORIES`]: `r` pull, `w` push, `d` delete.
     rights: [&'static str; 5],
@@ -68,6 +71,18 @@ const TABLE: &[(&str, Kind, [&str; 5])] = &[
     ("token for another service", Kind::WrongToken, NOTHING),
     ("token signed by a stranger", Kind::WrongToken, NOTHING),
     ("token without a signature", Kind::WrongToken, NOTHING),
+    ("robot ci", Kind::Known, ["", "", "r", "r", "r"]),
+    ("robot with another's password", Kind::Wrong, NOTHING),
+    ("robot late, expired", Kind::Wrong, NOTHING),
+    ("certificate alice", Kind::Known, ["rwd", "rwd", "", "", "r"]),
+    ("certificate mallory", Kind::Known, NOTHING),
+    ("certificate deploy, by a rule for certificates", Kind::Known, ["rw", "rw", "", "", "r"]),
+    ("password deploy, whose rule is for certificates", Kind::Known, ["", "", "", "", "r"]),
+    ("certificate without a name", Kind::Wrong, NOTHING),
+    ("certificate expired", Kind::Wrong, NOTHING),
+    ("certificate alice, password bob", Kind::Known, ["", "", "rwd", "rwd", "r"]),
+    ("certificate alice, wrong password", Kind::Wrong, NOTHING),
+    ("certificate admin, token alice r", Kind::Token { lists: "r", catalog: false }, ["r", "r", "", "", "r"]),
     ("header empty", Kind::Wrong, NOTHING),
     ("header of another scheme", Kind::Wrong, NOTHING),
     ("header Bearer alone", Kind::Wrong, NOTHING),
@@ -81,6 +96,7 @@ pub(crate) fn all(house: &House) -> Vec<Credential> {
     let credential = |(name, kind, rights): &(&'static str, Kind, [&'static str; 5])| Credential {
         name,
         headers: headers(name, house),
+        certificate: certificate(name),
         kind: *kind,
         rights: *rights,
     };
@@ -94,6 +110,14 @@ fn headers(name: &str, house: &House) -> Vec<Vec<u8>> {
     let patched = |patch: Value| bearer(house.token(&everything, &patch));
     match name {
         "none" => Vec::new(),
+        "robot ci" => one(basic("ci", "ci!")),
+        "robot with another's password" => one(basic("ci", "alice!")),
+        "robot late, expired" => one(basic("late", "late!")),
+        "password deploy, whose rule is for certificates" => one(basic("deploy", "deploy!")),
+        "certificate alice, password bob" => one(basic("bob", "bob!")),
+        "certificate alice, wrong password" => one(basic("alice", "bob!")),
+        "certificate admin, token alice r" => bearer(house.token(&everywhere(&["pull"]), &json!({}))),
+        certificate if certificate.starts_with("certificate ") => Vec::new(),
         "password olga, in a group" => one(basic("olga", "olga!")),
         "password mallory, shut out" => one(basic("mallory", "mallory!")),
         "password dropbox, pushes only" => one(basic("dropbox", "dropbox!")),
@@ -131,6 +155,24 @@ fn headers(name: &str, house: &House) -> Vec<Vec<u8>> {
             one(basic(user, &format!("{user}!")))
         }
     }
+}
+
+/// What TLS hands over, which it does only when it has verified the certificate.
+fn certificate(name: &str) -> Option<ClientCertificate> {
+    let holder = name.strip_prefix("certificate ")?;
+    let (holder, _) = holder.split_once(',').unwrap_or((holder, ""));
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    match holder {
+        "without a name" => params.subject_alt_names = vec![SanType::DnsName("alice".try_into().unwrap())],
+        "expired" => {
+            params.distinguished_name.push(DnType::CommonName, "alice");
+            params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        }
+        user => params.distinguished_name.push(DnType::CommonName, user),
+    }
+    let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+    Some(ClientCertificate { der: certificate.der().to_vec().into() })
 }
 
 fn basic(user: &str, password: &str) -> String {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use berth::auth::{Action, Authenticator, Config, HtpasswdConfig, RealmConfig, Rule, RulesConfig, SigningAlgorithm};
-use berth::auth::{TokenConfig, Ways, Who};
+use berth::auth::{Action, Authenticator, CertificateConfig, Config, HtpasswdConfig, PasswordHash, RealmConfig, Robot};
+use berth::auth::{Rule, RulesConfig, SigningAlgorithm, TokenConfig, Ways, Who};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::KeyPair;
@@ -17,7 +17,7 @@ use crate::support::{Berth, Driver, Image};
 pub(crate) const REPOSITORIES: [&str; 5] = ["alice/app", "alice/none", "bob/app", "bob/none", "public/app"];
 
 /// Everybody with a password, which is their name and a `!`.
-const USERS: [&str; 7] = ["alice", "bob", "admin", "olga", "mallory", "dropbox", "build"];
+const USERS: [&str; 8] = ["alice", "bob", "admin", "olga", "mallory", "dropbox", "build", "deploy"];
 
 /// Who may do what. The keys of tokens are in a directory that lives as long.
 pub(crate) struct House {
@@ -48,8 +48,11 @@ impl House {
 
 fn config(directory: &Path, signer: &EncodingKey) -> Config {
     let htpasswd = directory.join("htpasswd");
-    let line = |user: &str| format!("{user}:{}\n", bcrypt::hash(format!("{user}!"), 4).unwrap());
-    std::fs::write(&htpasswd, USERS.map(line).concat()).unwrap();
+    let hash = |user: &str| bcrypt::hash(format!("{user}!"), 4).unwrap();
+    std::fs::write(&htpasswd, USERS.map(|user| format!("{user}:{}\n", hash(user))).concat()).unwrap();
+    let robot =
+        |name: &str, expires| Robot { name: name.to_owned(), hash: PasswordHash::parse(&hash(name)).unwrap(), expires };
+    let robots = vec![robot("ci", i64::MAX), robot("late", 1_000_000_000)];
     let mut jwk = serde_json::to_value(Jwk::from_encoding_key(signer, Algorithm::ES256).unwrap()).unwrap();
     jwk["kid"] = json!("house");
     let jwks = directory.join("jwks.json");
@@ -64,8 +67,14 @@ fn config(directory: &Path, signer: &EncodingKey) -> Config {
     };
     let htpasswd = HtpasswdConfig { realm: "registry".to_owned(), path: htpasswd };
     let groups = [("readers".to_owned(), vec!["olga".to_owned()])].into();
-    let rules = Some(RulesConfig { rules: rules(), groups });
-    Config::Closed(Box::new(Ways { htpasswd: Some(htpasswd), token: Some(token), rules, ..Ways::default() }))
+    Config::Closed(Box::new(Ways {
+        htpasswd: Some(htpasswd),
+        robots: Some(robots),
+        certificate: Some(CertificateConfig::default()),
+        token: Some(token),
+        rules: Some(RulesConfig { rules: rules(), groups, groups_file: None }),
+        silly: None,
+    }))
 }
 
 fn rules() -> Vec<Rule> {
@@ -78,6 +87,8 @@ fn rules() -> Vec<Rule> {
         rule("user:mallory", "**", &[]),
         rule("user:admin", "**", &Action::ALL),
         rule("token:build", "bob/*", &[Action::Pull, Action::Push]),
+        rule("user:ci", "bob/*", &[Action::Pull]),
+        rule("certificate:deploy", "alice/*", &[Action::Pull, Action::Push]),
         rule("everybody", "public/**", &[Action::Pull]),
         rule("group:readers", "**", &[Action::Pull]),
         rule("user:dropbox", "**", &[Action::Push]),

@@ -75,6 +75,9 @@ async fn ask(berth: &Berth, credential: &Credential, method: &Method, row: &Row)
     for value in &credential.headers {
         request = request.header("authorization", HeaderValue::from_bytes(value).unwrap());
     }
+    if let Some(certificate) = &credential.certificate {
+        request = request.extension(certificate.clone());
+    }
     berth.send(request.body(Body::from(row.body.clone())).unwrap()).await
 }
 

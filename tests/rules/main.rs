@@ -83,7 +83,7 @@ impl House {
     }
 
     fn adopt(&self, rules: &str) -> Adopted {
-        self.authenticator.adopt_rules(&auth_of(&write(self.directory.path(), rules)))
+        self.authenticator.adopt_rules(&auth_of(&write(self.directory.path(), rules))).unwrap()
     }
 }
 
@@ -219,8 +219,40 @@ async fn who_loses_a_right_loses_it_at_once_and_a_mistake_opens_nothing() {
     assert_eq!((alice().await, nobody().await), (403, 401));
     assert_eq!(house.adopt(RULES), Adopted::Rules);
     assert_eq!(alice().await, 404);
-    assert_eq!(house.authenticator.adopt_rules(&berth::auth::Config::Open), Adopted::Kept);
+    assert_eq!(house.authenticator.adopt_rules(&berth::auth::Config::Open).unwrap(), Adopted::Kept);
     assert_eq!(nobody().await, 401);
+}
+
+#[tokio::test]
+async fn robots_and_groups_in_a_file_come_and_go_with_their_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let groups = directory.path().join("groups");
+    std::fs::write(&groups, "team: carol\n").unwrap();
+    let robots = |expires: &str| {
+        let hash = bcrypt::hash("ci", 4).unwrap();
+        format!(
+            "{RULES}  groupsfile: {}\n  robots: [{{name: ci, passwordhash: '{hash}', expires: {expires}}}]\n",
+            groups.display()
+        )
+    };
+    let house = house(&robots("2999-01-01").replace("[alice, bob]", "[alice, ci]"));
+    let pull = "/v2/team/app/tags/list";
+    for (user, status) in [("alice", 404), ("carol", 404), ("ci", 404), ("bob", 403)] {
+        assert_eq!(house.status(user, Method::GET, pull).await, status, "{user}");
+    }
+    assert_eq!(house.adopt(&robots("2001-01-01")), Adopted::Rules);
+    let late = house.ask("ci", Method::GET, pull).await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    let said = late.errors()[0]["message"].as_str().unwrap().to_owned();
+    assert!(said.contains("the robot account ci expired on 2001-01-01T00:00:00Z"), "{said}");
+    assert_eq!(house.adopt(RULES), Adopted::Rules);
+    let gone = house.ask("ci", Method::GET, pull).await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    assert!(gone.errors()[0]["message"].as_str().unwrap().contains("password is wrong"));
+    assert_eq!(house.status("carol", Method::GET, pull).await, 403, "the file of groups went with its key");
+    let unreadable = format!("{RULES}  groupsfile: /nonexistent/groups\n");
+    let config = auth_of(&write(house.directory.path(), &unreadable));
+    let error = house.authenticator.adopt_rules(&config).unwrap_err().to_string();
+    assert!(error.contains("auth.groupsfile: /nonexistent/groups"), "{error}");
+    assert_eq!(house.status("bob", Method::GET, pull).await, 404, "what was in force still is");
 }
 
 #[test]

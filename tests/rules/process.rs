@@ -80,7 +80,7 @@ fn a_changed_file_changes_the_rules_and_a_broken_one_does_not() {
     let mut registry = Registry::serve(&write(directory.path(), RULES));
     assert_eq!((registry.status("alice"), registry.status("carol")), (404, 403));
     write(directory.path(), &RULES.replace("[alice, bob]", "[carol]"));
-    registry.await_line("the access rules were read again");
+    registry.await_line("the access rules and robots were read again");
     assert_eq!((registry.status("alice"), registry.status("carol")), (403, 404));
     write(directory.path(), "  access: [{who: everybody\n");
     registry.await_line("the access rules stay as they were");
