@@ -14,8 +14,8 @@ use super::challenge::{Challenge, Realm, Refusal, Unproven};
 use super::htpasswd::{Htpasswd, Verdict};
 use super::identity::{Identity, Standing, Way};
 use super::policy::{Allowed, Decision, Policy};
-use super::token::{AccessList, Tokens};
-use super::{CertificateConfig, Config, Error, RealmConfig, Scope, Ways, unix_time};
+use super::token::{AccessList, Rejection, Renewed, Tokens};
+use super::{CertificateConfig, Config, Error, KeySet, RealmConfig, Scope, Ways, unix_time};
 
 /// Decides who may do what, by the configured ways of proving who one is. The default lets everybody do everything.
 #[derive(Debug, Default)]
@@ -98,6 +98,14 @@ impl Authenticator {
         let policy = rules.map(|rules| Policy::open(&rules).map(Arc::new)).transpose()?;
         let policy = ArcSwapOption::from(policy);
         Ok(Self { ways: Some(OpenWays { silly, htpasswd, token, certificate, policy }) })
+    }
+
+    /// Fetches keys that have an address, and goes on to do so for as long as `self` lives; waits for the first time a few
+    /// seconds at most. Call once, when requests are about to be served.
+    pub async fn start(&self) {
+        if let Some(way) = self.ways.as_ref().and_then(|ways| ways.token.as_ref()) {
+            way.tokens.start().await;
+        }
     }
 
     /// Takes over the access rules and robots of `config`, and nothing else of it: from the next request on they are in
@@ -194,6 +202,18 @@ pub fn check(config: &Config) -> Result<(), Error> {
     Authenticator::open(Config::Closed(ways)).map(|_| ())
 }
 
+/// Fetches, once, the key set that `config` gives an address for.
+///
+/// # Errors
+/// [`Error::Fetch`].
+pub async fn check_key_set(config: &Config) -> Result<(), Error> {
+    let Config::Closed(ways) = config else { return Ok(()) };
+    match ways.token.as_ref().filter(|token| matches!(token.jwks, Some(KeySet::Address(_)))) {
+        Some(token) => Tokens::open(token)?.fetch().await,
+        None => Ok(()),
+    }
+}
+
 impl OpenWays {
     async fn authorize(&self, credentials: Credentials<'_>, access: Access<'_>) -> Result<Grant, Refusal> {
         let presented = match credentials.authorization {
@@ -219,7 +239,7 @@ impl OpenWays {
                 Ok(self.standing(Some("silly".into()), Way::Password, None))
             }
             Presented::Basic { user, password } => self.by_password(&user, &password).await?,
-            Presented::Bearer(token) => self.by_token(token),
+            Presented::Bearer(token) => self.by_token(token).await,
             Presented::Malformed => Err(Unproven::Malformed),
         };
         match standing {
@@ -239,9 +259,13 @@ impl OpenWays {
         }
     }
 
-    fn by_token(&self, token: &str) -> Result<Standing, Unproven> {
+    async fn by_token(&self, token: &str) -> Result<Standing, Unproven> {
         let way = self.token.as_ref().ok_or(Unproven::Way("Bearer"))?;
-        let verified = way.tokens.verify(token).map_err(Unproven::Token)?;
+        let verified = match way.tokens.verify(token) {
+            Err(Rejection::KeyUnknown) if way.tokens.renew_keys().await == Renewed::Yes => way.tokens.verify(token),
+            verified => verified,
+        };
+        let verified = verified.map_err(Unproven::Token)?;
         Ok(self.standing(verified.subject, Way::Token, Some(verified.listed)))
     }
 

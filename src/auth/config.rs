@@ -93,9 +93,29 @@ pub struct TokenConfig {
     /// PEM certificates whose keys, and whose chains, are trusted.
     pub root_cert_bundle: Option<PathBuf>,
     /// A JSON Web Key Set whose keys are trusted.
-    pub jwks: Option<PathBuf>,
+    pub jwks: Option<KeySet>,
     /// The algorithms that may sign.
     pub algorithms: Vec<SigningAlgorithm>,
+}
+
+/// Where a key set is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySet {
+    /// A file, read again when it changes.
+    File(PathBuf),
+    /// An `https` address, or an `http` one on this machine, fetched again now and then.
+    Address(String),
+}
+
+impl KeySet {
+    /// Whether the host of `address` is this machine by its name or number, so that nobody stands between.
+    #[must_use]
+    pub fn is_this_machine(address: &str) -> bool {
+        let address = address.parse::<http::Uri>().ok();
+        let host = address.as_ref().and_then(http::Uri::host).unwrap_or_default();
+        let number = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || number.is_ok_and(|number| number.is_loopback())
+    }
 }
 
 /// Where clients are sent for tokens.

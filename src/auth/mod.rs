@@ -21,7 +21,7 @@ mod token;
 mod watched;
 
 pub use access::{Access, Action, Grant};
-pub use authenticator::{Adopted, Authenticator, Authorization, Credentials, check, explain};
+pub use authenticator::{Adopted, Authenticator, Authorization, Credentials, check, check_key_set, explain};
 pub use certificate::CertificateProblem;
 pub use challenge::{Challenge, Realm, Refusal, Unproven};
 pub use config::*;

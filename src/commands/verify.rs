@@ -46,6 +46,9 @@ pub(super) fn run(options: Options) -> ExitCode {
     if let Err(error) = auth::check(&config.auth) {
         return super::failed(&error);
     }
+    if let Err(error) = super::blocking(auth::check_key_set(&config.auth)) {
+        return super::failed(&error);
+    }
     if let Some(repository) = repository
         && let Err(error) = explain(&config.auth, user.as_deref(), &repository)
     {

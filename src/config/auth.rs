@@ -1,7 +1,7 @@
 //! The `auth` section: the ways of proving who one is. Every way that is written is offered; distribution takes one only.
 
 use crate::auth::{CertificateConfig, CertificateName, Config, HtpasswdConfig, RealmConfig, SigningAlgorithm};
-use crate::auth::{SillyConfig, TokenConfig, Ways};
+use crate::auth::{KeySet, SillyConfig, TokenConfig, Ways};
 use crate::server::{ClientAuth, Tls};
 
 use super::auth_robots;
@@ -120,8 +120,9 @@ fn token(field: &Field<'_>) -> Option<TokenConfig> {
     };
     let (service, issuer) = (required(&section, "service"), required(&section, "issuer"));
     let root_cert_bundle = section.get("rootcertbundle", Field::path);
-    let jwks = section.get("jwks", Field::path);
-    if root_cert_bundle.is_none() && jwks.is_none() {
+    let jwks = section.get("jwks", key_set);
+    let jwks_is_named = section.field("jwks").is_some_and(|field| field.node.to_string() != "");
+    if root_cert_bundle.is_none() && !jwks_is_named {
         section.problem(
             "rootcertbundle",
             "is missing, and so is jwks: there is no key to verify tokens with",
@@ -132,6 +133,29 @@ fn token(field: &Field<'_>) -> Option<TokenConfig> {
     let algorithms = algorithms.unwrap_or_else(|| SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec());
     section.finish();
     Some(TokenConfig { realm: realm?, service: service?, issuer: issuer?, root_cert_bundle, jwks, algorithms })
+}
+
+/// A file, or an address that nobody between it and us can speak for.
+fn key_set(field: &Field<'_>) -> Option<KeySet> {
+    let text = field.word()?;
+    let Some((scheme, rest)) = text.split_once("://") else { return Some(KeySet::File(text.into())) };
+    let parsed = text.parse::<http::Uri>().ok();
+    let authority = parsed.as_ref().and_then(http::Uri::authority).map(http::uri::Authority::as_str);
+    let hint = "write for example https://auth.example.org/jwks.json, or name a file";
+    match (scheme, authority) {
+        ("http" | "https", Some(authority)) if authority.contains('@') => {
+            field.problem("holds a name or password, which would be shown in logs", hint);
+            None
+        }
+        ("https", Some(_)) => Some(KeySet::Address(text)),
+        ("http", Some(_)) if KeySet::is_this_machine(&text) => Some(KeySet::Address(text)),
+        ("http", Some(_)) => {
+            let message = "over plain http whoever stands between can put their own keys in the place of these";
+            field.problem(message, format_args!("write https://{rest}"));
+            None
+        }
+        _ => field.expected("a file, or an https:// address", hint),
+    }
 }
 
 fn required(section: &Section<'_>, key: &'static str) -> Option<String> {

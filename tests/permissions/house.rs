@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use berth::auth::{Action, Authenticator, CertificateConfig, Config, HtpasswdConfig, PasswordHash, RealmConfig, Robot};
+use berth::auth::{
+    Action, Authenticator, CertificateConfig, Config, HtpasswdConfig, KeySet, PasswordHash, RealmConfig, Robot,
+};
 use berth::auth::{Rule, RulesConfig, SigningAlgorithm, TokenConfig, Ways, Who};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -62,7 +64,7 @@ fn config(directory: &Path, signer: &EncodingKey) -> Config {
         service: "registry.example".to_owned(),
         issuer: "auth.example".to_owned(),
         root_cert_bundle: None,
-        jwks: Some(jwks),
+        jwks: Some(KeySet::File(jwks)),
         algorithms: SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec(),
     };
     let htpasswd = HtpasswdConfig { realm: "registry".to_owned(), path: htpasswd };
