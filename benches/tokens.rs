@@ -22,9 +22,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rcgen::KeyPair;
 use serde_json::json;
 
-/// Questions in a batch, and batches of each kind.
-const BATCH: usize = 50;
-const BATCHES: usize = 40;
+/// Questions in a batch, which is short so that it is rarely interrupted, and batches of each kind.
+const BATCH: usize = 4;
+const BATCHES: usize = 500;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
