@@ -9,13 +9,14 @@ use crate::oci::RepositoryName;
 
 use super::access::{Access, Action, Grant};
 use super::authorization::Presented;
+use super::certificate::CertificateProblem;
 use super::challenge::{Challenge, Realm, Refusal, Unproven};
 use super::htpasswd::{Htpasswd, Verdict};
 use super::identity::{Identity, Standing, Way};
 use super::policy::{Allowed, Decision, Policy};
-use super::token::{AccessList, Tokens};
+use super::token::{AccessList, Rejection, Renewed, Tokens};
 use super::token_server::TokenServer;
-use super::{Config, Error, RealmConfig, Scope, Ways};
+use super::{CertificateConfig, Config, Error, KeySet, RealmConfig, Scope, Ways, unix_time};
 
 /// Decides who may do what, by the configured ways of proving who one is. The default lets everybody do everything.
 #[derive(Debug, Default)]
@@ -28,6 +29,7 @@ pub(super) struct OpenWays {
     silly: Option<(Arc<str>, Arc<str>)>,
     htpasswd: Option<Htpasswd>,
     token: Option<TokenWay>,
+    certificate: Option<CertificateConfig>,
     /// Changes while requests are served.
     policy: ArcSwapOption<Policy>,
 }
@@ -45,6 +47,8 @@ struct TokenWay {
 pub struct Credentials<'a> {
     /// What `Authorization` says.
     pub authorization: Authorization<'a>,
+    /// The client certificate of the request's connection, DER, if TLS has verified one.
+    pub certificate: Option<&'a [u8]>,
     /// Where the request's connection comes from, for the audit line; absent on a unix socket.
     pub address: Option<IpAddr>,
 }
@@ -64,9 +68,9 @@ pub enum Authorization<'a> {
 /// What became of a changed configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adopted {
-    /// Its rules are in force.
+    /// Its rules and robots are in force.
     Rules,
-    /// There were no rules and there are none.
+    /// There were none and there are none.
     Nothing,
     /// It would open or close the registry, or take all rules away: everything stays as it was until a restart.
     Kept,
@@ -79,7 +83,7 @@ impl Authenticator {
     /// [`Error`] when a file is missing or wrong.
     pub fn open(config: Config) -> Result<Self, Error> {
         let Config::Closed(ways) = config else { return Ok(Self::default()) };
-        let Ways { silly, htpasswd, token, rules } = *ways;
+        let Ways { silly, htpasswd, robots, certificate, token, rules } = *ways;
         let token = token
             .map(|token| {
                 let server = token.server.as_ref().map(|server| TokenServer::open(&token, server)).transpose()?;
@@ -92,10 +96,12 @@ impl Authenticator {
                 Ok(TokenWay { realm, service: token.service.into(), tokens, server })
             })
             .transpose()?;
-        let htpasswd = htpasswd.map(Htpasswd::open).transpose()?;
+        let passwords = htpasswd.is_some() || robots.is_some();
+        let htpasswd = passwords.then(|| Htpasswd::open(htpasswd, &robots.unwrap_or_default())).transpose()?;
         let silly = silly.map(|silly| (silly.realm.into(), silly.service.into()));
-        let policy = ArcSwapOption::from(rules.map(|rules| Arc::new(Policy::new(&rules))));
-        Ok(Self { ways: Some(OpenWays { silly, htpasswd, token, policy }) })
+        let policy = rules.map(|rules| Policy::open(&rules).map(Arc::new)).transpose()?;
+        let policy = ArcSwapOption::from(policy);
+        Ok(Self { ways: Some(OpenWays { silly, htpasswd, token, certificate, policy }) })
     }
 
     /// The ways that are offered; `None` where everybody may do everything.
@@ -103,22 +109,39 @@ impl Authenticator {
         self.ways.as_ref()
     }
 
-    /// Takes over the access rules of `config`, and nothing else of it: from the next request on they are in force.
-    /// Rules in force are never replaced by none, so that a file read half written opens nothing: that needs a restart,
-    /// and so does a change between open and closed.
-    pub fn adopt_rules(&self, config: &Config) -> Adopted {
-        match (&self.ways, config) {
-            (Some(ways), Config::Closed(new)) => match &new.rules {
-                Some(rules) => {
-                    ways.policy.store(Some(Arc::new(Policy::new(rules))));
-                    Adopted::Rules
-                }
-                None if ways.policy.load().is_none() => Adopted::Nothing,
-                None => Adopted::Kept,
-            },
-            (None, Config::Open) => Adopted::Nothing,
-            _ => Adopted::Kept,
+    /// Fetches keys that have an address, and goes on to do so for as long as `self` lives; waits for the first time a few
+    /// seconds at most. Call once, when requests are about to be served.
+    pub async fn start(&self) {
+        if let Some(way) = self.ways.as_ref().and_then(|ways| ways.token.as_ref()) {
+            way.tokens.start().await;
         }
+    }
+
+    /// Takes over the access rules and robots of `config`, and nothing else of it: from the next request on they are in
+    /// force. Rules in force are never replaced by none, so that a file read half written opens nothing: that needs a
+    /// restart, and so does a change between open and closed, or the first robot where nobody had a password.
+    ///
+    /// # Errors
+    /// [`Error`] when the file of groups cannot be read; nothing has changed then.
+    pub fn adopt_rules(&self, config: &Config) -> Result<Adopted, Error> {
+        let (ways, new) = match (&self.ways, config) {
+            (Some(ways), Config::Closed(new)) => (ways, new),
+            (None, Config::Open) => return Ok(Adopted::Nothing),
+            _ => return Ok(Adopted::Kept),
+        };
+        let robots = new.robots.as_deref().unwrap_or_default();
+        if new.rules.is_none() && ways.policy.load().is_some() || ways.htpasswd.is_none() && !robots.is_empty() {
+            return Ok(Adopted::Kept);
+        }
+        let policy = new.rules.as_ref().map(Policy::open).transpose()?;
+        let nothing = policy.is_none() && new.robots.is_none();
+        if let Some(policy) = policy {
+            ways.policy.store(Some(Arc::new(policy)));
+        }
+        if let Some(htpasswd) = &ways.htpasswd {
+            htpasswd.adopt_robots(robots);
+        }
+        Ok(if nothing { Adopted::Nothing } else { Adopted::Rules })
     }
 
     /// Whether whoever shows `credentials` has `access`.
@@ -139,9 +162,10 @@ fn audit(result: &Result<Grant, Refusal>, address: Option<IpAddr>, access: Acces
     let address = address.map(tracing::field::display);
     let (action, repository) = (access.action(), access.repository().map(RepositoryName::as_str));
     match result {
+        // Clients ask like this first of all, to be told how to log in.
+        Err(Refusal::Unauthorized { reason: Unproven::Missing, .. }) if access == Access::Ping => {}
         Err(refusal) => {
-            let user = if let Refusal::Denied { user, .. } = refusal { Some(&**user) } else { None };
-            tracing::info!(target: "berth::audit", user, action, repository, address, reason = %refusal, "refused");
+            tracing::info!(target: "berth::audit", user = refusal.user(), action, repository, address, reason = %refusal, "refused");
         }
         Ok(grant) if access.changes() => {
             tracing::info!(target: "berth::audit", user = grant.user(), action, repository, address, "allowed");
@@ -151,11 +175,17 @@ fn audit(result: &Result<Grant, Refusal>, address: Option<IpAddr>, access: Acces
 }
 
 /// What the rules of `config` say about a user, or about whoever shows nothing, in `repository`.
-#[must_use]
-pub fn explain(config: &Config, user: Option<&str>, repository: &RepositoryName) -> Vec<(Action, Decision)> {
+///
+/// # Errors
+/// [`Error`] when the file of groups cannot be read.
+pub fn explain(
+    config: &Config,
+    user: Option<&str>,
+    repository: &RepositoryName,
+) -> Result<Vec<(Action, Decision)>, Error> {
     let policy = match config {
         Config::Open => None,
-        Config::Closed(ways) => ways.rules.as_ref().map(Policy::new),
+        Config::Closed(ways) => ways.rules.as_ref().map(Policy::open).transpose()?,
     };
     let way = if user.is_some() { Way::Password } else { Way::Anonymous };
     let identity = Identity { name: user.map(Arc::from), way };
@@ -167,7 +197,7 @@ pub fn explain(config: &Config, user: Option<&str>, repository: &RepositoryName)
         Some(policy) => policy.decide(&identity, repository.as_str(), action),
         None => Decision { allowed: unruled, rule: None },
     };
-    Action::ALL.into_iter().map(|action| (action, decide(action))).collect()
+    Ok(Action::ALL.into_iter().map(|action| (action, decide(action))).collect())
 }
 
 /// Reads what `config` names and changes nothing: an htpasswd file that is yet to be made is no error.
@@ -188,6 +218,18 @@ pub fn check(config: &Config) -> Result<(), Error> {
     Authenticator::open(Config::Closed(ways)).map(|_| ())
 }
 
+/// Fetches, once, the key set that `config` gives an address for.
+///
+/// # Errors
+/// [`Error::Fetch`].
+pub async fn check_key_set(config: &Config) -> Result<(), Error> {
+    let Config::Closed(ways) = config else { return Ok(()) };
+    match ways.token.as_ref().filter(|token| matches!(token.jwks, Some(KeySet::Address(_)))) {
+        Some(token) => Tokens::open(token, None)?.fetch().await,
+        None => Ok(()),
+    }
+}
+
 impl OpenWays {
     async fn authorize(&self, credentials: Credentials<'_>, access: Access<'_>) -> Result<Grant, Refusal> {
         let presented = match credentials.authorization {
@@ -197,18 +239,24 @@ impl OpenWays {
             Authorization::Unreadable => Presented::Malformed,
         };
         let standing = match presented {
+            Presented::Nothing if let Some((names, certificate)) = self.certificate.zip(credentials.certificate) => {
+                match names.holder(certificate, unix_time()) {
+                    Ok(name) => Ok(self.standing(Some(name), Way::Certificate, None)),
+                    Err(problem) => Err(Unproven::Certificate(problem)),
+                }
+            }
             // Only rules can let somebody in who shows nothing.
             Presented::Nothing if self.policy.load().is_some() => {
                 let nobody = self.standing(None, Way::Anonymous, None);
-                if nobody.allows(access) { Ok(nobody) } else { Err(Unproven::Missing) }
+                if nobody.allows(access) { Ok(nobody) } else { Err(self.missing()) }
             }
-            Presented::Nothing => Err(Unproven::Missing),
+            Presented::Nothing => Err(self.missing()),
             _ if self.silly.is_some() && credentials.authorization != Authorization::Text("") => {
                 // Whoever says anything, as distribution has it.
                 Ok(self.standing(Some("silly".into()), Way::Password, None))
             }
             Presented::Basic { user, password } => self.by_password(&user, &password).await?,
-            Presented::Bearer(token) => self.by_token(token),
+            Presented::Bearer(token) => self.by_token(token).await,
             Presented::Malformed => Err(Unproven::Malformed),
         };
         match standing {
@@ -235,14 +283,19 @@ impl OpenWays {
         let Some(htpasswd) = &self.htpasswd else { return Ok(Err(Unproven::Way("Basic"))) };
         match htpasswd.verify(user, password).await {
             Verdict::Right => Ok(Ok(self.standing(Some(user.into()), Way::Password, None))),
+            Verdict::Expired(at) => Ok(Err(Unproven::Expired { robot: user.into(), on: in_words(at) })),
             Verdict::Wrong => Ok(Err(Unproven::Password)),
             Verdict::Busy => Err(Refusal::Busy),
         }
     }
 
-    fn by_token(&self, token: &str) -> Result<Standing, Unproven> {
+    async fn by_token(&self, token: &str) -> Result<Standing, Unproven> {
         let way = self.token.as_ref().ok_or(Unproven::Way("Bearer"))?;
-        let verified = way.tokens.verify(token).map_err(Unproven::Token)?;
+        let verified = match way.tokens.verify(token) {
+            Err(Rejection::KeyUnknown) if way.tokens.renew_keys().await == Renewed::Yes => way.tokens.verify(token),
+            verified => verified,
+        };
+        let verified = verified.map_err(Unproven::Token)?;
         Ok(self.standing(verified.subject, Way::Token, Some(verified.listed)))
     }
 
@@ -263,6 +316,14 @@ impl OpenWays {
         helps.then(|| Unproven::Scope(needed(access)))
     }
 
+    /// What whoever shows nothing is to show.
+    fn missing(&self) -> Unproven {
+        match (&self.htpasswd, &self.token, &self.silly) {
+            (None, None, None) => Unproven::Certificate(CertificateProblem::Absent),
+            _ => Unproven::Missing,
+        }
+    }
+
     /// Somebody known asks for too much. A token can be exchanged for a wider one; a password cannot.
     fn not_allowed(&self, standing: &Standing, access: Access<'_>) -> Refusal {
         // One's own token server would ask the same rules again, so their no is final for whoever is known.
@@ -280,7 +341,9 @@ impl OpenWays {
     fn challenge(&self, reason: Unproven, access: Access<'_>) -> Refusal {
         let bearer = |realm, service, error| Challenge::Bearer { realm, service, scopes: Scope::needed(access), error };
         let challenge = match (&self.token, &self.htpasswd, &self.silly) {
-            (_, Some(htpasswd), _) if reason == Unproven::Password || self.token.is_none() => {
+            (_, Some(htpasswd), _)
+                if self.token.is_none() || matches!(reason, Unproven::Password | Unproven::Expired { .. }) =>
+            {
                 Challenge::Basic { realm: Arc::clone(&htpasswd.realm) }
             }
             (Some(token), ..) => {
@@ -292,6 +355,7 @@ impl OpenWays {
                 bearer(token.realm.clone(), Arc::clone(&token.service), error)
             }
             (None, _, Some((realm, service))) => bearer(Realm::Fixed(Arc::clone(realm)), Arc::clone(service), None),
+            // HTTP has no challenge for certificates, and one there must be (RFC 9110 §15.5.2).
             (None, _, None) => Challenge::Basic { realm: "registry".into() },
         };
         Refusal::Unauthorized { reason, challenge: Box::new(challenge) }
@@ -302,4 +366,10 @@ impl OpenWays {
 fn needed(access: Access<'_>) -> String {
     let scopes: Vec<String> = Scope::needed(access).iter().map(ToString::to_string).collect();
     scopes.join(" ")
+}
+
+/// A time for people, RFC 3339.
+fn in_words(unix_time: i64) -> String {
+    let time = time::OffsetDateTime::from_unix_timestamp(unix_time).ok();
+    time.and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok()).unwrap_or_default()
 }

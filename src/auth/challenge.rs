@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::{Rejection, Scope};
+use super::{CertificateProblem, Rejection, Scope};
 
 /// Why access is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +44,17 @@ pub enum Unproven {
     /// Nobody has this name and password. Which of the two is wrong is not told.
     #[error("the user name or the password is wrong")]
     Password,
+    /// The password is right, and its time is over.
+    #[error("the robot account {robot} expired on {on}; ask the registry's operator for another")]
+    Expired {
+        /// Its name.
+        robot: Arc<str>,
+        /// When, RFC 3339.
+        on: String,
+    },
+    /// The client certificate does not tell whose it is, and nothing else was shown.
+    #[error("the client certificate does not say who you are: {0}")]
+    Certificate(CertificateProblem),
     /// The token is not good.
     #[error("the token is not accepted: {0}; log in again")]
     Token(Rejection),
@@ -56,6 +67,18 @@ pub enum Unproven {
     /// This way is not one of those configured.
     #[error("this registry does not take {0} credentials; its challenge tells what it takes")]
     Way(&'static str),
+}
+
+impl Refusal {
+    /// Who is refused, when that is proven.
+    pub(super) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Denied { user, .. } | Self::Unauthorized { reason: Unproven::Expired { robot: user, .. }, .. } => {
+                Some(user)
+            }
+            Self::Unauthorized { .. } | Self::Busy => None,
+        }
+    }
 }
 
 /// What a client is told about how to prove who it is.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::PasswordHash;
+
 /// Which ways of proving who one is the registry offers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Config {
@@ -32,6 +34,10 @@ pub struct Ways {
     pub silly: Option<SillyConfig>,
     /// `auth.htpasswd`.
     pub htpasswd: Option<HtpasswdConfig>,
+    /// `auth.robots`: further names and passwords, which end at a time. Absent when the key is.
+    pub robots: Option<Vec<Robot>>,
+    /// `auth.certificate`.
+    pub certificate: Option<CertificateConfig>,
     /// `auth.token`.
     pub token: Option<TokenConfig>,
     /// `auth.access`; without it whoever is known may do everything, or what their token lists.
@@ -56,6 +62,38 @@ pub struct HtpasswdConfig {
     pub path: PathBuf,
 }
 
+/// A robot account: a name and a password for a program, good until a day that was set when it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Robot {
+    /// By which it logs in and rules speak of it. A user of the same name in `auth.htpasswd` is hidden by it.
+    pub name: String,
+    /// Of its password.
+    pub hash: PasswordHash,
+    /// Unix time from which it is refused.
+    pub expires: i64,
+}
+
+/// `auth.certificate`: client certificates that TLS has verified say who somebody is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CertificateConfig {
+    /// Which of its names is the user's.
+    pub name: CertificateName,
+}
+
+/// A name in a certificate (RFC 5280 §4.1.2.6 and §4.2.1.6). Of several of a kind the first counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The subject's common name.
+    #[default]
+    CommonName,
+    /// A DNS name of the subject's alternative names.
+    Dns,
+    /// A mail address of the same.
+    Email,
+    /// An address of the same, as SPIFFE has it.
+    Uri,
+}
+
 /// `auth.token`: tokens signed by a token server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenConfig {
@@ -68,7 +106,7 @@ pub struct TokenConfig {
     /// PEM certificates whose keys, and whose chains, are trusted.
     pub root_cert_bundle: Option<PathBuf>,
     /// A JSON Web Key Set whose keys are trusted.
-    pub jwks: Option<PathBuf>,
+    pub jwks: Option<KeySet>,
     /// The algorithms that may sign.
     pub algorithms: Vec<SigningAlgorithm>,
     /// The token server in this program, if it is to be one.
@@ -86,6 +124,26 @@ pub struct TokenServerConfig {
     pub expiration: Duration,
     /// How long a refresh token is good; zero gives out none.
     pub refresh_expiration: Duration,
+}
+
+/// Where a key set is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySet {
+    /// A file, read again when it changes.
+    File(PathBuf),
+    /// An `https` address, or an `http` one on this machine, fetched again now and then.
+    Address(String),
+}
+
+impl KeySet {
+    /// Whether the host of `address` is this machine by its name or number, so that nobody stands between.
+    #[must_use]
+    pub fn is_this_machine(address: &str) -> bool {
+        let address = address.parse::<http::Uri>().ok();
+        let host = address.as_ref().and_then(http::Uri::host).unwrap_or_default();
+        let number = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost" || number.is_ok_and(|number| number.is_loopback())
+    }
 }
 
 /// Where clients are sent for tokens.
@@ -150,6 +208,8 @@ pub struct RulesConfig {
     pub rules: Vec<Rule>,
     /// The members of each group.
     pub groups: std::collections::BTreeMap<String, Vec<String>>,
+    /// `auth.groupsfile`: lines `group: member member`, which add to those.
+    pub groups_file: Option<PathBuf>,
 }
 
 /// Who may do what where.
@@ -178,9 +238,16 @@ pub enum Who {
     Group(String),
     /// `token:SUBJECT`, by a token alone.
     Token(String),
+    /// `certificate:NAME`, by a client certificate alone.
+    Certificate(String),
 }
 
 impl Who {
+    /// The group, when it is one.
+    pub(super) fn group(&self) -> Option<&str> {
+        if let Self::Group(group) = self { Some(group) } else { None }
+    }
+
     /// Reads one; `None` when it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -195,6 +262,7 @@ impl Who {
             Some(("user", name)) => Some(Self::User(name.to_owned())),
             Some(("group", name)) => Some(Self::Group(name.to_owned())),
             Some(("token", name)) => Some(Self::Token(name.to_owned())),
+            Some(("certificate", name)) => Some(Self::Certificate(name.to_owned())),
             Some(_) => None,
         }
     }

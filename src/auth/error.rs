@@ -25,6 +25,14 @@ pub enum Error {
         /// What is wrong, and what to do.
         problem: String,
     },
+    /// A key set cannot be fetched.
+    #[error("auth.token.jwks: {address}: {problem}; check the address, or name a file that holds the keys")]
+    Fetch {
+        /// Where it should be.
+        address: String,
+        /// What went wrong.
+        problem: String,
+    },
     /// Tokens are to be verified and there is no key to do it with.
     #[error(
         "auth.token: no usable key in auth.token.rootcertbundle and auth.token.jwks; name a file with at least one"

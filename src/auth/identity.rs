@@ -15,12 +15,14 @@ pub(super) enum Way {
     Password,
     /// A signed token.
     Token,
+    /// A client certificate.
+    Certificate,
 }
 
 /// Somebody, as far as known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
-    /// The user's name or the token's subject; absent when nobody in particular.
+    /// The name of the user or of a certificate's holder, or the token's subject; absent when nobody in particular.
     pub(super) name: Option<Arc<str>>,
     /// How that was proven.
     pub(super) way: Way,

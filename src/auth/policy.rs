@@ -3,18 +3,21 @@
 //! A rule names people and repositories; the first one that fits a person and a repository decides alone, and what it does
 //! not list is not allowed. No rule that fits means no. docs/adr/0009 says why.
 
-use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::groups::Groups;
 use super::identity::{Identity, Way};
-use super::{Action, Rule, RulesConfig, Who};
+use super::watched::Watched;
+use super::{Action, Error, Rule, RulesConfig, Who};
 
 /// Rules, ready to be asked.
 #[derive(Debug, Default)]
 pub(super) struct Policy {
     rules: Vec<Rule>,
-    /// For each user the groups they are in.
-    groups: HashMap<String, Vec<String>>,
+    groups: Groups,
+    /// Read again when it changes, whether or not the rules do.
+    groups_file: Option<Watched<Groups>>,
 }
 
 /// What the rules say, and which of them.
@@ -36,15 +39,21 @@ pub enum Allowed {
 }
 
 impl Policy {
-    /// The rules of `config`.
-    pub(super) fn new(config: &RulesConfig) -> Self {
-        let mut groups: HashMap<String, Vec<String>> = HashMap::new();
-        for (group, members) in &config.groups {
-            for member in members {
-                groups.entry(member.clone()).or_default().push(group.clone());
+    /// The rules of `config`, and the file of groups that it names.
+    ///
+    /// # Errors
+    /// When that file cannot be read or makes no sense.
+    pub(super) fn open(config: &RulesConfig) -> Result<Self, Error> {
+        let open = |path: &PathBuf| Watched::open("auth.groupsfile", path.clone(), Groups::read);
+        let groups_file = config.groups_file.as_ref().map(open).transpose()?;
+        let policy = Self { rules: config.rules.clone(), groups: Groups::of(&config.groups), groups_file };
+        for group in policy.rules.iter().flat_map(|rule| &rule.who).filter_map(Who::group) {
+            let in_file = |file: &Watched<Groups>| file.current().knows(group);
+            if !policy.groups.knows(group) && !policy.groups_file.as_ref().is_some_and(in_file) {
+                tracing::warn!(group, "auth.access speaks of a group that auth.groupsfile does not list: it is empty");
             }
         }
-        Self { rules: config.rules.clone(), groups }
+        Ok(policy)
     }
 
     /// What the rules say about `identity` doing `action` in `repository`.
@@ -77,10 +86,12 @@ impl Policy {
             Who::Anonymous => name.is_none(),
             Who::Authenticated => name.is_some(),
             Who::User(user) => name == Some(user),
-            Who::Group(group) => {
-                name.and_then(|name| self.groups.get(name)).is_some_and(|groups| groups.contains(group))
-            }
+            Who::Group(group) => name.is_some_and(|name| {
+                let in_file = |file: &Watched<Groups>| file.current().has(group, name);
+                self.groups.has(group, name) || self.groups_file.as_ref().is_some_and(in_file)
+            }),
             Who::Token(subject) => identity.way == Way::Token && name == Some(subject),
+            Who::Certificate(holder) => identity.way == Way::Certificate && name == Some(holder),
         }
     }
 }
@@ -169,7 +180,7 @@ mod tests {
         let me = || Who::User("alice".to_owned());
         let all = || rule(me(), &["**"], &[Action::Pull]);
         let everywhere = |rules: Vec<Rule>, action| {
-            Policy::new(&RulesConfig { rules, ..RulesConfig::default() }).allows_everywhere(&alice, action)
+            Policy::open(&RulesConfig { rules, ..RulesConfig::default() }).unwrap().allows_everywhere(&alice, action)
         };
         assert!(everywhere(vec![all()], Action::Pull));
         assert!(!everywhere(vec![all()], Action::Push));
@@ -182,16 +193,19 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_fits_decides_alone() {
-        let policy = Policy::new(&RulesConfig {
+        let policy = Policy::open(&RulesConfig {
             rules: vec![
                 rule(Who::User("mallory".to_owned()), &["**"], &[]),
                 rule(Who::Everybody, &["public/**"], &[Action::Pull]),
                 rule(Who::Group("ops".to_owned()), &["**"], &Action::ALL),
                 rule(Who::Authenticated, &["$user/**"], &[Action::Pull, Action::Push]),
                 rule(Who::Token("ci".to_owned()), &["build/*"], &[Action::Push]),
+                rule(Who::Certificate("ci".to_owned()), &["build/*"], &[Action::Pull]),
             ],
             groups: [("ops".to_owned(), vec!["olga".to_owned()])].into(),
-        });
+            groups_file: None,
+        })
+        .unwrap();
         let says = |who: &Identity, repository: &str, action| {
             let decision = policy.decide(who, repository, action);
             (decision.allowed == Allowed::Yes, decision.rule)
@@ -209,5 +223,6 @@ mod tests {
         assert_eq!(says(&mallory, "public/a", Action::Pull), (false, Some(1)));
         assert_eq!(says(&identity(Way::Token, Some("ci")), "build/x", Action::Push), (true, Some(5)));
         assert_eq!(says(&identity(Way::Password, Some("ci")), "build/x", Action::Push), (false, None));
+        assert_eq!(says(&identity(Way::Certificate, Some("ci")), "build/x", Action::Pull), (true, Some(6)));
     }
 }

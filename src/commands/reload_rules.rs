@@ -1,6 +1,6 @@
 //! Access rules that change while the registry serves: the configuration file is looked at, and read again when it changed.
 //!
-//! Only the rules are taken from it. A file that has become wrong leaves the rules in force, and the log says why.
+//! Only the rules and the robots are taken from it. A file that has become wrong leaves the rules in force, and the log says why.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -34,12 +34,15 @@ pub(super) fn start(source: &Source, authenticator: Arc<Authenticator>) {
 fn reload(path: PathBuf, authenticator: &Authenticator) {
     match Config::load(Source::File(path), super::environment()) {
         Ok(loaded) => match authenticator.adopt_rules(&loaded.config.auth) {
-            Adopted::Rules => tracing::info!("the access rules were read again; other changes need a restart"),
-            Adopted::Nothing => {}
-            Adopted::Kept => tracing::warn!(
-                "the configuration no longer has the access rules in force, or opens or closes the registry; nothing \
+            Ok(Adopted::Rules) => {
+                tracing::info!("the access rules and robots were read again; other changes need a restart");
+            }
+            Ok(Adopted::Nothing) => {}
+            Ok(Adopted::Kept) => tracing::warn!(
+                "the configuration no longer has the access rules in force, or offers other ways to log in; nothing \
                  changes before a restart"
             ),
+            Err(error) => tracing::warn!(%error, "the access rules stay as they were"),
         },
         Err(error) => tracing::warn!(%error, "the configuration has become wrong; the access rules stay as they were"),
     }

@@ -60,6 +60,7 @@ async fn serve(loaded: Loaded) -> Result<Outcome, Refusal> {
     }
     let registry = Arc::new(Registry::new(config.registry, store));
     let authenticator = Arc::new(Authenticator::open(config.auth)?);
+    authenticator.start().await;
     super::reload_rules::start(&origin, Arc::clone(&authenticator));
     let app = routes::router(config.routes, registry, authenticator, telemetry.health.clone());
     announce(&origin, bound.address(), &config.storage.driver);

@@ -46,17 +46,22 @@ pub(super) fn run(options: Options) -> ExitCode {
     if let Err(error) = auth::check(&config.auth) {
         return super::failed(&error);
     }
-    if let Some(repository) = repository {
-        explain(&config.auth, user.as_deref(), &repository);
+    if let Err(error) = super::blocking(auth::check_key_set(&config.auth)) {
+        return super::failed(&error);
+    }
+    if let Some(repository) = repository
+        && let Err(error) = explain(&config.auth, user.as_deref(), &repository)
+    {
+        return super::failed(&error);
     }
     eprintln!("registry: {} is a valid configuration", loaded.origin);
     ExitCode::SUCCESS
 }
 
 /// Says for each action whether it is allowed, and by which rule.
-fn explain(config: &auth::Config, user: Option<&str>, repository: &RepositoryName) {
+fn explain(config: &auth::Config, user: Option<&str>, repository: &RepositoryName) -> Result<(), auth::Error> {
     let ruled = matches!(config, auth::Config::Closed(ways) if ways.rules.is_some());
-    for (action, decision) in auth::explain(config, user, repository) {
+    for (action, decision) in auth::explain(config, user, repository)? {
         let verb = match decision.allowed {
             Allowed::Yes => "may",
             Allowed::No => "may not",
@@ -68,4 +73,5 @@ fn explain(config: &auth::Config, user: Option<&str>, repository: &RepositoryNam
         };
         println!("{} {verb} {action} {repository} ({rule})", user.unwrap_or("anonymous"));
     }
+    Ok(())
 }

@@ -1,7 +1,10 @@
 //! The `auth` section: the ways of proving who one is. Every way that is written is offered; distribution takes one only.
 
-use crate::auth::{Config, HtpasswdConfig, RealmConfig, SigningAlgorithm, SillyConfig, TokenConfig, Ways};
+use crate::auth::{CertificateConfig, CertificateName, Config, HtpasswdConfig, RealmConfig, SigningAlgorithm};
+use crate::auth::{KeySet, SillyConfig, TokenConfig, Ways};
+use crate::server::{ClientAuth, Tls};
 
+use super::auth_robots;
 use super::auth_rules::rules;
 use super::auth_token_server as token_server;
 use super::document::is_on;
@@ -9,7 +12,7 @@ use super::scalar::nearest;
 use super::section::{Field, Section};
 
 /// The ways there are.
-const KNOWN: [&str; 4] = ["none", "silly", "htpasswd", "token"];
+const KNOWN: [&str; 6] = ["none", "silly", "htpasswd", "token", "robots", "certificate"];
 
 /// Where tokens are fetched when `autoredirect` is on and no path is given, as in distribution.
 const TOKEN_PATH: &str = "/auth/token";
@@ -21,6 +24,8 @@ pub(super) fn read(root: &Section<'_>) -> Config {
     let ways = Ways {
         silly: section.present("silly").and_then(|field| silly(&field)),
         htpasswd: section.present("htpasswd").and_then(|field| htpasswd(&field)),
+        robots: section.present("robots").and_then(|field| auth_robots::read(&field)),
+        certificate: section.present("certificate").and_then(|field| certificate(&field)),
         token: section.present("token").and_then(|field| token(&field)),
         rules: None,
     };
@@ -28,7 +33,7 @@ pub(super) fn read(root: &Section<'_>) -> Config {
     for way in section.rest() {
         let hint = match nearest(way.key, KNOWN) {
             Some(meant) => format!("did you mean auth.{meant}?"),
-            None => "known are none, htpasswd, token and silly".to_owned(),
+            None => "known are none, htpasswd, robots, token, certificate and silly".to_owned(),
         };
         way.problem("unknown way of proving who one is", hint);
     }
@@ -74,6 +79,40 @@ fn htpasswd(field: &Field<'_>) -> Option<HtpasswdConfig> {
     Some(HtpasswdConfig { realm: realm?, path: path? })
 }
 
+fn certificate(field: &Field<'_>) -> Option<CertificateConfig> {
+    let section = field.section()?;
+    let name = section.get("name", |field| {
+        field.choice(&[
+            ("cn", CertificateName::CommonName),
+            ("dns", CertificateName::Dns),
+            ("email", CertificateName::Email),
+            ("uri", CertificateName::Uri),
+        ])
+    });
+    section.finish();
+    Some(CertificateConfig { name: name.unwrap_or_default() })
+}
+
+/// Certificates say who somebody is only where TLS verifies them.
+pub(super) fn check_certificates(root: &Section<'_>, config: &Config, tls: Option<&Tls>) {
+    let named = matches!(config, Config::Closed(ways) if ways.certificate.is_some());
+    let verified = |tls: &Tls| {
+        !tls.client_cas.is_empty()
+            && matches!(tls.client_auth, ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify)
+    };
+    if let Some(section) = root.section("auth")
+        && named
+        && !tls.is_some_and(verified)
+    {
+        section.problem(
+            "certificate",
+            "client certificates are to say who somebody is, and http.tls does not verify any",
+            "name the authority's certificate in http.tls.clientcas, and write clientauth: verify-client-cert-if-given to \
+             let others in too",
+        );
+    }
+}
+
 fn token(field: &Field<'_>) -> Option<TokenConfig> {
     let section = field.section()?;
     let here = is_on(Some(&section), "autoredirect");
@@ -92,8 +131,9 @@ fn token(field: &Field<'_>) -> Option<TokenConfig> {
     };
     let (service, issuer) = (named("service"), named("issuer"));
     let root_cert_bundle = section.get("rootcertbundle", Field::path);
-    let jwks = section.get("jwks", Field::path);
-    if root_cert_bundle.is_none() && jwks.is_none() && !own {
+    let jwks = section.get("jwks", key_set);
+    let jwks_is_named = section.field("jwks").is_some_and(|field| field.node.to_string() != "");
+    if root_cert_bundle.is_none() && !jwks_is_named && !own {
         section.problem(
             "rootcertbundle",
             "is missing, and so is jwks: there is no key to verify tokens with",
@@ -107,6 +147,29 @@ fn token(field: &Field<'_>) -> Option<TokenConfig> {
         return None;
     }
     Some(TokenConfig { realm: realm?, service: service?, issuer: issuer?, root_cert_bundle, jwks, algorithms, server })
+}
+
+/// A file, or an address that nobody between it and us can speak for.
+fn key_set(field: &Field<'_>) -> Option<KeySet> {
+    let text = field.word()?;
+    let Some((scheme, rest)) = text.split_once("://") else { return Some(KeySet::File(text.into())) };
+    let parsed = text.parse::<http::Uri>().ok();
+    let authority = parsed.as_ref().and_then(http::Uri::authority).map(http::uri::Authority::as_str);
+    let hint = "write for example https://auth.example.org/jwks.json, or name a file";
+    match (scheme, authority) {
+        ("http" | "https", Some(authority)) if authority.contains('@') => {
+            field.problem("holds a name or password, which would be shown in logs", hint);
+            None
+        }
+        ("https", Some(_)) => Some(KeySet::Address(text)),
+        ("http", Some(_)) if KeySet::is_this_machine(&text) => Some(KeySet::Address(text)),
+        ("http", Some(_)) => {
+            let message = "over plain http whoever stands between can put their own keys in the place of these";
+            field.problem(message, format_args!("write https://{rest}"));
+            None
+        }
+        _ => field.expected("a file, or an https:// address", hint),
+    }
 }
 
 fn required(section: &Section<'_>, key: &'static str) -> Option<String> {

@@ -1,4 +1,4 @@
-//! `auth.access` and `auth.groups`: who may do what in which repositories.
+//! `auth.access`, `auth.groups` and `auth.groupsfile`: who may do what in which repositories.
 
 use crate::auth::{Action, Rule, RulesConfig, Who};
 
@@ -8,15 +8,18 @@ use super::section::{Field, Section};
 pub(super) fn rules(section: &Section<'_>) -> Option<RulesConfig> {
     let groups = section.section("groups").map(|groups| groups.rest()).unwrap_or_default();
     let groups = groups.iter().filter_map(|group| Some((group.key.to_owned(), group.words()?))).collect();
+    let groups_file = section.get("groupsfile", Field::path);
     // A key with nothing behind it is a mistake, and must not mean that there are no rules.
     let rules = section.present("access")?.list()?;
-    let config = RulesConfig { rules: rules.iter().filter_map(rule).collect(), groups };
+    let config = RulesConfig { rules: rules.iter().filter_map(rule).collect(), groups, groups_file };
     for (rule, field) in config.rules.iter().zip(&rules) {
         for who in &rule.who {
             if let Who::Group(group) = who
                 && !config.groups.contains_key(group)
+                && config.groups_file.is_none()
             {
-                field.problem(format_args!("no group is called {group}"), "list its members in auth.groups");
+                let hint = "list its members in auth.groups, or in a file that auth.groupsfile names";
+                field.problem(format_args!("no group is called {group}"), hint);
             }
         }
     }
@@ -46,7 +49,8 @@ fn listed<'a>(section: &Section<'a>, key: &'static str) -> Vec<Field<'a>> {
 
 fn person(field: &Field<'_>) -> Option<Who> {
     let text = field.word()?;
-    let hint = "known are everybody, anonymous, authenticated, user:NAME, group:NAME and token:SUBJECT";
+    let hint = "known are everybody, anonymous, authenticated, user:NAME, group:NAME, token:SUBJECT and \
+                certificate:NAME";
     Who::parse(&text).or_else(|| field.expected("somebody", hint))
 }
 

@@ -27,12 +27,14 @@ pub(super) fn read(root: &Node, name: Place, environment: &[(String, String)], r
     let mut storage = storage::read(&section);
     storage.content.middleware = middleware::read(&section, &storage.content);
     let http = http::read(&section, activation(environment));
+    let auth = auth::read(&section);
+    auth::check_certificates(&section, &auth, http.server.tls.as_ref());
     let config = Config {
         server: http.server,
         telemetry: crate::telemetry::Config { log: log::read(&section), health: health::read(&section) },
         registry: registry::read(&section, &storage, secret_of(&section, &storage.content.driver, http.secret)),
         routes: routes::Config { served_directly: storage.served_directly, ..http.routes },
-        auth: auth::read(&section),
+        auth,
         gc: storage.gc,
         storage: storage.content,
     };

@@ -5,6 +5,7 @@
 //! Only `server` and `commands` may import this room.
 
 mod auth;
+mod auth_robots;
 mod auth_rules;
 mod auth_token_server;
 mod document;

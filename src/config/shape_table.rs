@@ -190,8 +190,11 @@ const AUTH: &[Key] = &[
     section("silly", &[value("realm"), value("service")]),
     section("htpasswd", &[value("realm"), value("path")]),
     section("token", TOKEN),
+    key("robots", Shape::List(&Shape::Section(&[value("name"), value("passwordhash"), value("expires")]))),
+    section("certificate", &[value("name")]),
     key("access", Shape::List(&Shape::Section(ACCESS))),
     names("groups"),
+    value("groupsfile"),
 ];
 
 const ACCESS: &[Key] = &[words("who"), words("repositories"), words("actions")];

@@ -24,7 +24,7 @@ use super::location::{Addresses, peer_address};
 use super::path::{self, Shape};
 use super::query::Query;
 use super::uploads::Session;
-use super::{Config, Error, answer, blobs, listings, manifests, tokens, uploads};
+use super::{ClientCertificate, Config, Error, answer, blobs, listings, manifests, tokens, uploads};
 
 /// The registry's HTTP API as a tower service. Clones share everything and cost one reference count.
 #[derive(Debug, Clone)]
@@ -152,7 +152,11 @@ impl Door {
         endpoint: &Endpoint,
         body: &mut RequestBody,
     ) -> Result<Response<Body>, Error> {
-        let credentials = Credentials { authorization: authorization(&parts.headers), address: peer_address(parts) };
+        let credentials = Credentials {
+            authorization: authorization(&parts.headers),
+            certificate: parts.extensions.get::<ClientCertificate>().map(|certificate| &*certificate.der),
+            address: peer_address(parts),
+        };
         let grant = &self.authenticator.authorize(credentials, endpoint.access()).await.map_err(Error::Refused)?;
         if endpoint.effect() == Effect::Writes {
             self.registry.writable().map_err(Error::by_registry)?;

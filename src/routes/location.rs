@@ -174,10 +174,10 @@ impl<'a> Forwarded<'a> {
                 (parameter("proto").and_then(checked_scheme), parameter("host").and_then(checked_host));
             return Some(Self { scheme, host });
         }
-        let scheme = text(headers, &X_FORWARDED_PROTO).and_then(checked_scheme);
-        let host = text(headers, &X_FORWARDED_HOST)
-            .and_then(|hosts| hosts.split(',').next())
-            .and_then(|host| checked_host(host.trim()));
+        // Several proxies in a row make a list, of which the first saw the client.
+        let first = |name: HeaderName| text(headers, &name).and_then(|list| list.split(',').next()).map(str::trim);
+        let scheme = first(X_FORWARDED_PROTO).and_then(checked_scheme);
+        let host = first(X_FORWARDED_HOST).and_then(checked_host);
         (scheme.is_some() || host.is_some()).then_some(Self { scheme, host })
     }
 }

@@ -8,6 +8,7 @@ mod answer;
 mod blobs;
 mod body;
 mod client;
+mod client_certificate;
 mod conditional;
 mod config;
 mod door;
@@ -25,6 +26,7 @@ mod uploads;
 
 use std::sync::Arc;
 
+pub use client_certificate::ClientCertificate;
 pub use config::*;
 pub use door::Routes;
 pub use endpoint::{Effect, Endpoint};

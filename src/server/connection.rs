@@ -21,6 +21,7 @@ use super::file_stream::Transfer;
 use super::guarded::{Guarded, Waits};
 use super::shutdown::{Shutdown, Stage};
 use super::socket::{Socket, Stream};
+use super::tls::Acceptor;
 use super::watch::{Framing, Watch};
 use super::{Limits, Toggle};
 use crate::telemetry::{PeerAddress, Telemetry};
@@ -40,14 +41,14 @@ pub(super) struct Protocol {
     waits: Waits,
     header_timeout: Duration,
     h2c: Toggle,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     http1: http1::Builder,
     http2: http2::Builder<TokioExecutor>,
 }
 
 impl Protocol {
     /// Builders with every limit set that they have themselves; the time limits are `Guarded`'s.
-    pub(super) fn new(limits: &Limits, h2c: Toggle, tls: Option<TlsAcceptor>) -> Self {
+    pub(super) fn new(limits: &Limits, h2c: Toggle, tls: Option<Acceptor>) -> Self {
         let mut http1 = http1::Builder::new();
         http1
             .timer(TokioTimer::new())
@@ -86,16 +87,18 @@ impl Protocol {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
-        let exchange =
-            |framing, transfer| Exchange { app, telemetry, peer, watch: Arc::new(Watch::new(framing)), transfer };
+        let exchange = |framing, transfer, certificate| {
+            let watch = Arc::new(Watch::new(framing));
+            Exchange { app, telemetry, peer, certificate, watch, transfer }
+        };
         if let Some(acceptor) = &self.tls {
-            let Some(tls) = self.handshake(acceptor, stream, peer).await else { return };
-            // Client certificates are in `tls.get_ref().1` when a room wants to know them.
+            let Some(tls) = self.handshake(&acceptor.acceptor, stream, peer).await else { return };
             let framing = match tls.get_ref().1.alpn_protocol() {
                 Some(b"h2") => Framing::Http2,
                 _ => Framing::Http1,
             };
-            return Box::pin(self.http(tls, exchange(framing, Transfer::Memory), shutdown)).await;
+            let certificate = acceptor.verified_certificate(tls.get_ref().1);
+            return Box::pin(self.http(tls, exchange(framing, Transfer::Memory, certificate), shutdown)).await;
         }
         let Some((stream, framing, read)) = self.sniff(stream).await else { return };
         let socket = Socket::new(stream, read);
@@ -103,7 +106,7 @@ impl Protocol {
             Framing::Http1 => Transfer::Stretches(socket.offers()),
             Framing::Http2 => Transfer::Memory,
         };
-        self.http(socket, exchange(framing, transfer), shutdown).await;
+        self.http(socket, exchange(framing, transfer, None), shutdown).await;
     }
 
     async fn handshake(

@@ -19,7 +19,7 @@ use tower::Service;
 use super::file_stream::{FileStream, Transfer};
 use super::watch::{Phase, Watch};
 use super::wire_body::{OpenRequest, RequestBody, WireBody};
-use crate::routes::FileBody;
+use crate::routes::{ClientCertificate, FileBody};
 use crate::telemetry::{Handler, PeerAddress, Telemetry};
 
 /// The application as one connection sees it.
@@ -28,6 +28,8 @@ pub(super) struct Exchange<S> {
     pub(super) app: S,
     pub(super) telemetry: Telemetry,
     pub(super) peer: PeerAddress,
+    /// Of the connection, when TLS has verified one.
+    pub(super) certificate: Option<ClientCertificate>,
     pub(super) watch: Arc<Watch>,
     pub(super) transfer: Transfer,
 }
@@ -52,6 +54,9 @@ where
             Body::new(RequestBody::new(incoming, Arc::clone(&self.watch)))
         };
         parts.extensions.insert(self.peer);
+        if let Some(certificate) = &self.certificate {
+            parts.extensions.insert(certificate.clone());
+        }
         // The application must be ready at any time, as axum's router is; limits belong to the connection.
         let future = self.app.clone().call(Request::from_parts(parts, body));
         let open = OpenRequest::new(record, Arc::clone(&self.watch));

@@ -7,19 +7,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{ServerConfig, ServerConnection};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_rustls::TlsAcceptor;
 
 use super::shutdown::{Shutdown, Stage};
-use super::tls_clients::client_verifier;
+use super::tls_clients::{Worth, client_verifier};
 use super::tls_suites::provider;
 use super::{ServerError, Tls, TlsVersion, Toggle};
+use crate::routes::ClientCertificate;
 
 /// How often the files are looked at.
 const POLL: Duration = Duration::from_secs(5);
@@ -30,6 +31,20 @@ pub(super) struct TlsFiles {
     tls: Tls,
     current: Arc<Current>,
     config: Arc<ServerConfig>,
+}
+
+/// Makes connections out of sockets, and knows what their client certificates are worth.
+pub(super) struct Acceptor {
+    pub(super) acceptor: TlsAcceptor,
+    worth: Worth,
+}
+
+impl Acceptor {
+    /// The client's certificate, if it is known that an authority of ours signed it.
+    pub(super) fn verified_certificate(&self, connection: &ServerConnection) -> Option<ClientCertificate> {
+        let leaf = connection.peer_certificates().and_then(<[_]>::first).filter(|_| self.worth == Worth::Verified)?;
+        Some(ClientCertificate { der: Arc::from(leaf.as_ref()) })
+    }
 }
 
 /// The certificate in use.
@@ -87,8 +102,8 @@ impl TlsFiles {
     }
 
     /// Starts to watch the files, until `orders` end all, and returns what makes connections out of sockets.
-    pub(super) fn watch(self, mut orders: Shutdown) -> TlsAcceptor {
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
+    pub(super) fn watch(self, mut orders: Shutdown) -> Acceptor {
+        let acceptor = Acceptor { acceptor: TlsAcceptor::from(Arc::clone(&self.config)), worth: Worth::of(&self.tls) };
         tokio::spawn(async move {
             tokio::select! {
                 () = self.reload() => {}

@@ -14,6 +14,26 @@ use super::{ClientAuth, ServerError, Tls};
 
 const KEY: &str = "http.tls.clientcas";
 
+/// What a client's certificate is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Worth {
+    /// An authority of `http.tls.clientcas` signed it.
+    Verified,
+    /// Anybody may have signed it.
+    Unknown,
+}
+
+impl Worth {
+    /// By the mode that `tls` asks for.
+    pub(super) fn of(tls: &Tls) -> Self {
+        match tls.client_auth {
+            _ if tls.client_cas.is_empty() => Self::Unknown,
+            ClientAuth::Request | ClientAuth::RequireAny => Self::Unknown,
+            ClientAuth::VerifyIfGiven | ClientAuth::RequireAndVerify => Self::Verified,
+        }
+    }
+}
+
 /// The verifier for `tls`, or `None` when no client certificates are asked for.
 pub(super) fn client_verifier(
     tls: &Tls,

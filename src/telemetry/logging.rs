@@ -113,6 +113,10 @@ where
         let mut collector = Collector::default();
         event.record(&mut collector);
         let mut line = Line::new(OffsetDateTime::now_utc(), level(*event.metadata().level()), &collector.message);
+        // Audit lines and the like name one, by which they are found; others have their module's.
+        if Some(event.metadata().target()) != event.metadata().module_path() {
+            line.field("target", &Value::Text(event.metadata().target().to_owned()));
+        }
         for (name, value) in &self.log.fields {
             line.field(name, &Value::Text(value.clone()));
         }
@@ -169,6 +173,17 @@ mod tests {
         let expected =
             "level=warning msg=\"cannot write\" service=registry http.request.id=7 error=\"no space left\" count=3\n";
         assert!(text.starts_with("time=\"") && text.ends_with(expected), "{text}");
+    }
+
+    #[test]
+    fn a_target_is_shown_when_an_event_names_one() {
+        let log = Log { formatter: Formatter::Text, ..Log::default() };
+        let text = written(log, || {
+            tracing::info!(target: "berth::audit", user = "alice", "refused");
+            tracing::info!("ordinary");
+        });
+        assert!(text.contains("msg=refused target=\"berth::audit\" user=alice"), "{text}");
+        assert!(!text.lines().any(|line| line.contains("ordinary") && line.contains("target")), "{text}");
     }
 
     #[test]

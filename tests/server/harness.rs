@@ -12,7 +12,7 @@ use axum::http::{HeaderName, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use berth::routes::FileBody;
+use berth::routes::{ClientCertificate, FileBody};
 use berth::server::{self, Address, Config, Limits, Outcome, Shutdown, ShutdownTrigger};
 use berth::telemetry::{PeerAddress, Telemetry};
 use http_body_util::BodyExt;
@@ -50,18 +50,14 @@ pub(crate) fn config(limits: Limits) -> Config {
 }
 
 impl Server {
-    /// Serves `content` at `/file`, and `/ok`, `/gate`, `/receive` and `/peer`.
+    /// Serves `content` at `/file`, and `/ok`, `/gate`, `/receive`, `/peer` and `/certificate`.
     pub(crate) fn start(config: Config, content: &[u8]) -> Self {
-        let mut file = tempfile::tempfile().expect("a temporary file");
-        file.write_all(content).expect("written");
         let gate = Arc::new(Semaphore::new(0));
-        let app = Router::new()
-            .route("/file", get(file_range))
-            .route("/ok", get(|| async { "ok" }))
-            .route("/gate", get(gated))
-            .route("/receive", post(receive))
-            .route("/peer", get(|Extension(peer): Extension<PeerAddress>| async move { format!("{:?}", peer.0) }))
-            .with_state(Endpoints { file: Arc::new(file), gate: Arc::clone(&gate) });
+        Self::start_app(config, endpoints(content, &gate), gate)
+    }
+
+    /// Serves `app`.
+    pub(crate) fn start_app(config: Config, app: Router, gate: Arc<Semaphore>) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
         let telemetry = Telemetry::silent();
@@ -106,6 +102,23 @@ impl Server {
     pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)
     }
+}
+
+fn endpoints(content: &[u8], gate: &Arc<Semaphore>) -> Router {
+    let mut file = tempfile::tempfile().expect("a temporary file");
+    file.write_all(content).expect("written");
+    Router::new()
+        .route("/file", get(file_range))
+        .route("/ok", get(|| async { "ok" }))
+        .route("/gate", get(gated))
+        .route("/receive", post(receive))
+        .route("/peer", get(|Extension(peer): Extension<PeerAddress>| async move { format!("{:?}", peer.0) }))
+        .route("/certificate", get(certificate))
+        .with_state(Endpoints { file: Arc::new(file), gate: Arc::clone(gate) })
+}
+
+async fn certificate(certificate: Option<Extension<ClientCertificate>>) -> Vec<u8> {
+    certificate.map_or_else(Vec::new, |Extension(certificate)| certificate.der.to_vec())
 }
 
 async fn file_range(State(state): State<Endpoints>, uri: Uri) -> Response {

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test's helpers may fail loudly")]
 
 mod activation;
+mod certificates;
 mod debug;
 mod drain;
 mod files;

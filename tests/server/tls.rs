@@ -14,13 +14,13 @@ use tempfile::TempDir;
 
 use super::harness::{Client, Server, config, content, generous};
 
-type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
+pub(crate) type TlsClient = Client<StreamOwned<ClientConnection, TcpStream>>;
 
 /// An authority with a server certificate, and client certificates of this authority and of another.
-struct Files(TempDir);
+pub(crate) struct Files(TempDir);
 
 impl Files {
-    fn make() -> Self {
+    pub(crate) fn make() -> Self {
         let files = Self(tempfile::tempdir().expect("a directory"));
         let ours = files.authority("ours");
         files.leaf("server", &ours);
@@ -42,17 +42,18 @@ impl Files {
 
     fn leaf(&self, name: &str, issuer: &Issuer<'static, KeyPair>) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         let certificate = params.signed_by(&key, issuer).expect("signed");
         std::fs::write(self.path(name), certificate.pem()).expect("written");
         std::fs::write(self.path(&format!("{name}-key")), key.serialize_pem()).expect("written");
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.0.path().join(format!("{name}.pem"))
     }
 
-    fn tls(&self) -> Tls {
+    pub(crate) fn tls(&self) -> Tls {
         Tls {
             certificate: self.path("server"),
             key: self.path("server-key"),
@@ -64,7 +65,7 @@ impl Files {
     }
 
     /// A client that trusts our authority and shows the certificate named, if any.
-    fn connect(&self, server: &Server, shown: Option<&str>, alpn: &[&str]) -> TlsClient {
+    pub(crate) fn connect(&self, server: &Server, shown: Option<&str>, alpn: &[&str]) -> TlsClient {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(&self.path("ours"))).expect("an authority");
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -96,7 +97,7 @@ fn serve(tls: Tls, content: &[u8]) -> Server {
     Server::start(Config { tls: Some(tls), ..config(generous()) }, content)
 }
 
-fn certificate(path: &Path) -> CertificateDer<'static> {
+pub(crate) fn certificate(path: &Path) -> CertificateDer<'static> {
     CertificateDer::from_pem_file(path).expect("a certificate")
 }
 

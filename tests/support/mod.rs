@@ -105,10 +105,15 @@ impl Berth {
     /// A registry that asks `authenticator` about everybody.
     pub fn guarded(driver: Driver, authenticator: Authenticator) -> Self {
         let open = Self::new(driver);
-        let registry = Arc::new(Registry::new(rules(), open.store.clone()));
-        let config = routes::Config::default();
-        let app = routes::router(config, registry, Arc::new(authenticator), HealthChecks::new());
+        let app = open.guarded_by(&Arc::new(authenticator)).app;
         Self { app, ..open }
+    }
+
+    /// The same content with `authenticator` asked about everybody.
+    pub fn guarded_by(&self, authenticator: &Arc<Authenticator>) -> Berth {
+        let registry = Arc::new(Registry::new(rules(), self.store.clone()));
+        let app = routes::router(routes::Config::default(), registry, Arc::clone(authenticator), HealthChecks::new());
+        Self { app, directory: None, store: self.store.clone() }
     }
 
     /// The same content under other rules, as after a restart with another configuration.

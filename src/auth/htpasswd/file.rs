@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use crate::auth::Robot;
+
 /// Highest cost of a hash: each step more doubles the time, and at this one a password takes about five seconds.
 const HIGHEST_COST: u32 = 16;
 
@@ -28,7 +30,53 @@ pub(super) struct Entry<'a> {
     pub(super) known: bool,
 }
 
+/// A bcrypt hash as `htpasswd -B` makes it. Is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(String);
+
+impl PasswordHash {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// In words for people.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match cost(text) {
+            Some(cost) if cost <= HIGHEST_COST => Ok(Self(text.to_owned())),
+            Some(cost) => Err(format!("a bcrypt hash of a cost up to {HIGHEST_COST}; this one's is {cost}")),
+            None => Err("a bcrypt hash, as htpasswd -nB NAME prints it behind the colon".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Debug for PasswordHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PasswordHash(…)")
+    }
+}
+
+/// The entry of `user`, who is looked for in `files` in turn, or one that costs as much and belongs to nobody; `choice`
+/// decides which cost that is.
+pub(super) fn entry<'a>(files: [&'a Users; 2], user: &str, choice: usize) -> Entry<'a> {
+    if let Some(hash) = files.iter().find_map(|users| users.hash_of(user)) {
+        return Entry { hash: Cow::Borrowed(hash), known: true };
+    }
+    let costs = || files.iter().flat_map(|users| users.costs().iter().copied());
+    let at = choice.checked_rem(costs().count()).unwrap_or_default();
+    let cost = costs().nth(at).unwrap_or(bcrypt::DEFAULT_COST);
+    Entry { hash: Cow::Owned(format!("$2b${cost:02}${NOBODY}")), known: false }
+}
+
 impl Users {
+    /// Robots, of whom at most one has each name.
+    pub(super) fn robots(robots: &[Robot]) -> Self {
+        let mut users = Self::default();
+        for robot in robots {
+            users.costs.extend(cost(&robot.hash.0));
+            users.hashes.insert(robot.name.clone(), robot.hash.0.clone());
+        }
+        users
+    }
+
     /// Reads a file's content; of a user on two lines the last counts, as in distribution.
     pub(super) fn read(content: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(content).map_err(|_| "it is not text in UTF-8".to_owned())?;
@@ -59,14 +107,14 @@ impl Users {
         Ok(users)
     }
 
-    /// The entry of `user`, or one that costs as much and belongs to nobody. `choice` decides which cost that is.
-    pub(super) fn entry(&self, user: &str, choice: usize) -> Entry<'_> {
-        if let Some(hash) = self.hashes.get(user) {
-            return Entry { hash: Cow::Borrowed(hash), known: true };
-        }
-        let at = choice.checked_rem(self.costs.len()).unwrap_or_default();
-        let cost = self.costs.get(at).copied().unwrap_or(bcrypt::DEFAULT_COST);
-        Entry { hash: Cow::Owned(format!("$2b${cost:02}${NOBODY}")), known: false }
+    /// What the password of `user` hashes to.
+    pub(super) fn hash_of(&self, user: &str) -> Option<&str> {
+        self.hashes.get(user).map(String::as_str)
+    }
+
+    /// The cost of each hash.
+    pub(super) fn costs(&self) -> &[u32] {
+        &self.costs
     }
 
     /// What is wrong with single lines.
@@ -89,6 +137,13 @@ fn cost(hash: &str) -> Option<u32> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    impl Users {
+        fn entry(&self, user: &str, choice: usize) -> Entry<'_> {
+            static NOBODY_ELSE: std::sync::LazyLock<Users> = std::sync::LazyLock::new(Users::default);
+            entry([self, &NOBODY_ELSE], user, choice)
+        }
+    }
 
     #[test]
     fn lines_are_read_as_distribution_reads_them() {

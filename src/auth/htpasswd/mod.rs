@@ -1,4 +1,4 @@
-//! Users in an htpasswd file: names and bcrypt hashes, verified without holding up anybody else.
+//! Users in an htpasswd file, and robots: names and bcrypt hashes, verified without holding up anybody else.
 //!
 //! A right password is remembered for a minute under a key that only this process knows, so that a push pays for bcrypt
 //! once. Wrong ones are not remembered, and an unknown name costs as much as a known one.
@@ -6,17 +6,23 @@
 mod file;
 mod remembered;
 
-use std::path::Path;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tokio::sync::Semaphore;
 
 use super::watched::Watched;
-use super::{Error, HtpasswdConfig};
+use super::{Error, HtpasswdConfig, Robot, unix_time};
+pub use file::PasswordHash;
 use file::Users;
 use remembered::{Begun, Remembered};
+
+/// Of the challenge, where there are robots alone.
+const REALM: &str = "registry";
 
 /// Verifications that run at the same time: bcrypt keeps a processor busy for a tenth of a second and more.
 const AT_ONCE: usize = 2;
@@ -28,10 +34,19 @@ const MOST: usize = 64;
 #[derive(Debug)]
 pub(super) struct Htpasswd {
     pub(super) realm: Arc<str>,
-    users: Watched<Users>,
+    users: Option<Watched<Users>>,
+    /// Changes while requests are served.
+    robots: ArcSwap<Robots>,
     key: [u8; 32],
     remembered: Arc<Remembered>,
     slots: Arc<Semaphore>,
+}
+
+/// Robots, and the time at which each ends.
+#[derive(Debug, Default)]
+struct Robots {
+    users: Users,
+    expires: HashMap<String, i64>,
 }
 
 /// What is found about a name and a password.
@@ -39,6 +54,8 @@ pub(super) struct Htpasswd {
 pub(super) enum Verdict {
     /// They belong together.
     Right,
+    /// They belong together, and the robot's time ended then, Unix.
+    Expired(i64),
     /// They do not, or there is no such name.
     Wrong,
     /// Nobody has looked: too much to do.
@@ -46,28 +63,42 @@ pub(super) enum Verdict {
 }
 
 impl Htpasswd {
-    /// Reads the file, after making it when it is not there.
-    pub(super) fn open(config: HtpasswdConfig) -> Result<Self, Error> {
-        if !config.path.exists() {
-            make(&config.path)?;
-        }
-        let users = Watched::open("auth.htpasswd.path", config.path, Users::read)?;
-        for problem in users.current().problems() {
-            tracing::warn!("{problem}");
-        }
+    /// Reads the file, if there is to be one, after making it when it is not there.
+    pub(super) fn open(config: Option<HtpasswdConfig>, robots: &[Robot]) -> Result<Self, Error> {
+        let realm = config.as_ref().map_or(REALM, |config| &config.realm).into();
+        let users = config.map(|config| open_file(config.path)).transpose()?;
         Ok(Self {
-            realm: config.realm.into(),
+            realm,
             users,
+            robots: ArcSwap::from_pointee(Robots::new(robots)),
             key: rand::random(),
             remembered: Arc::new(Remembered::new(MOST)),
             slots: Arc::new(Semaphore::new(AT_ONCE)),
         })
     }
 
-    /// Whether `password` is that of `user`. Equal questions at the same time share one answer.
+    /// Puts other robots in the place of those there are.
+    pub(super) fn adopt_robots(&self, robots: &[Robot]) {
+        self.robots.store(Arc::new(Robots::new(robots)));
+    }
+
+    /// Whether `password` is that of `user`, and of a robot whether its time has not ended.
     pub(super) async fn verify(&self, user: &str, password: &str) -> Verdict {
-        let users = self.users.current();
-        let entry = users.entry(user, self.token_of(&[user]));
+        self.verify_at(user, password, unix_time()).await
+    }
+
+    async fn verify_at(&self, user: &str, password: &str, now: i64) -> Verdict {
+        let robots = self.robots.load_full();
+        match (self.verify_password(&robots.users, user, password).await, robots.expires.get(user)) {
+            (Verdict::Right, Some(expires)) if *expires <= now => Verdict::Expired(*expires),
+            (verdict, _) => verdict,
+        }
+    }
+
+    /// Equal questions at the same time share one answer.
+    async fn verify_password(&self, robots: &Users, user: &str, password: &str) -> Verdict {
+        let users = self.users.as_ref().map(Watched::current).unwrap_or_default();
+        let entry = file::entry([robots, &users], user, self.token_of(&[user]));
         let digest = self.digest(&[user, password, &entry.hash]);
         let mut answer = match self.remembered.begin(digest) {
             Begun::Right => return Verdict::Right,
@@ -91,10 +122,14 @@ impl Htpasswd {
         }
     }
 
-    /// What the password of `user` hashes to; `None` when there is no such user.
+    /// What the password of `user` hashes to; `None` when there is no such user, or a robot whose time has ended.
     pub(super) fn hash_of(&self, user: &str) -> Option<String> {
-        let users = self.users.current();
-        let entry = users.entry(user, 0);
+        let robots = self.robots.load_full();
+        if robots.expires.get(user).is_some_and(|expires| *expires <= unix_time()) {
+            return None;
+        }
+        let users = self.users.as_ref().map(Watched::current).unwrap_or_default();
+        let entry = file::entry([&robots.users, &users], user, 0);
         entry.known.then(|| entry.hash.into_owned())
     }
 
@@ -115,8 +150,26 @@ impl Htpasswd {
 
     #[cfg(test)]
     fn look_again(&self) {
-        self.users.look_again();
+        self.users.as_ref().unwrap().look_again();
     }
+}
+
+impl Robots {
+    fn new(robots: &[Robot]) -> Self {
+        let expires = robots.iter().map(|robot| (robot.name.clone(), robot.expires)).collect();
+        Self { users: Users::robots(robots), expires }
+    }
+}
+
+fn open_file(path: PathBuf) -> Result<Watched<Users>, Error> {
+    if !path.exists() {
+        make(&path)?;
+    }
+    let users = Watched::open("auth.htpasswd.path", path, Users::read)?;
+    for problem in users.current().problems() {
+        tracing::warn!("{problem}");
+    }
+    Ok(users)
 }
 
 /// The bcrypt hash of `password`, as the file holds it.

@@ -12,7 +12,7 @@ fn users(lines: &str) -> (tempfile::TempDir, PathBuf, Htpasswd) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("htpasswd");
     std::fs::write(&path, lines).unwrap();
-    let htpasswd = Htpasswd::open(HtpasswdConfig { realm: "r".to_owned(), path: path.clone() }).unwrap();
+    let htpasswd = Htpasswd::open(Some(HtpasswdConfig { realm: "r".to_owned(), path: path.clone() }), &[]).unwrap();
     (directory, path, htpasswd)
 }
 
@@ -82,7 +82,7 @@ async fn an_absent_file_is_made_with_one_user() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("new").join("htpasswd");
-    Htpasswd::open(HtpasswdConfig { realm: "r".to_owned(), path: path.clone() }).unwrap();
+    Htpasswd::open(Some(HtpasswdConfig { realm: "r".to_owned(), path: path.clone() }), &[]).unwrap();
     let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
     assert!(std::fs::read_to_string(&path).unwrap().starts_with("docker:$2y$"));
@@ -94,4 +94,35 @@ fn long_passwords_verify_as_in_go_and_are_not_made_here() {
     assert!(hash(&long).unwrap_err().contains("72 bytes"));
     // Go looks at the first 72 bytes too, so whoever has such a password keeps it.
     assert!(bcrypt::verify(&long, &hash_of(&"x".repeat(72))).unwrap());
+}
+
+fn robot(name: &str, password: &str, expires: i64) -> Robot {
+    Robot { name: name.to_owned(), hash: PasswordHash::parse(&hash_of(password)).unwrap(), expires }
+}
+
+#[tokio::test]
+async fn a_robot_is_let_in_until_its_time() {
+    let htpasswd = Htpasswd::open(None, &[robot("ci", "secret", 1000)]).unwrap();
+    assert_eq!(htpasswd.verify_at("ci", "secret", 999).await, Verdict::Right);
+    for _ in 0..2 {
+        assert_eq!(
+            htpasswd.verify_at("ci", "secret", 1000).await,
+            Verdict::Expired(1000),
+            "even when it is remembered"
+        );
+    }
+    assert_eq!(htpasswd.verify_at("ci", "wrong", 1000).await, Verdict::Wrong, "only who knows the password is told");
+    assert_eq!(htpasswd.verify_at("cd", "secret", 0).await, Verdict::Wrong);
+}
+
+#[tokio::test]
+async fn robots_come_and_go_and_hide_users_of_their_name() {
+    let (_directory, _, htpasswd) = users(&format!("alice:{}\nci:{}\n", hash_of("a"), hash_of("user")));
+    assert_eq!(htpasswd.verify("ci", "user").await, Verdict::Right);
+    htpasswd.adopt_robots(&[robot("ci", "robot", i64::MAX)]);
+    assert_eq!(htpasswd.verify("ci", "robot").await, Verdict::Right);
+    assert_eq!(htpasswd.verify("ci", "user").await, Verdict::Wrong);
+    assert_eq!(htpasswd.verify("alice", "a").await, Verdict::Right);
+    htpasswd.adopt_robots(&[]);
+    assert_eq!(htpasswd.verify("ci", "robot").await, Verdict::Wrong);
 }

@@ -2,6 +2,8 @@
 //!
 //! An algorithm is tried only on a key of its own type, so a token cannot choose how its key is read.
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED};
+use aws_lc_rs::signature::{EcdsaVerificationAlgorithm, ParsedPublicKey};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey};
@@ -40,7 +42,18 @@ pub(super) enum Curve {
 #[derive(Debug, Clone)]
 pub(super) struct Key {
     material: Material,
-    prepared: DecodingKey,
+    prepared: Prepared,
+}
+
+/// A key as its library wants it.
+#[derive(Debug, Clone)]
+enum Prepared {
+    /// jsonwebtoken's, which it takes apart again for each token: cheap for RSA.
+    Decoding(DecodingKey),
+    /// A point on its curve, looked at once: a fifth of the time of a verification. jsonwebtoken does not know P-521.
+    Point(Box<ParsedPublicKey>),
+    /// What is no point on its curve; verifies nothing.
+    Unusable,
 }
 
 impl Curve {
@@ -53,6 +66,15 @@ impl Curve {
             Self::P256 => "P-256",
             Self::P384 => "P-384",
             Self::P521 => "P-521",
+        }
+    }
+
+    /// The one algorithm that signs with it, as RFC 7518 §3.4 writes signatures.
+    fn signatures(self) -> &'static EcdsaVerificationAlgorithm {
+        match self {
+            Self::P256 => &ECDSA_P256_SHA256_FIXED,
+            Self::P384 => &ECDSA_P384_SHA384_FIXED,
+            Self::P521 => &ECDSA_P521_SHA512_FIXED,
         }
     }
 
@@ -123,9 +145,10 @@ impl Material {
     /// Ready to verify.
     pub(super) fn prepare(self) -> Key {
         let prepared = match &self {
-            Self::Rsa { n, e } => DecodingKey::from_rsa_raw_components(n, e),
-            Self::Ec { point, .. } => DecodingKey::from_ec_der(point),
-            Self::Ed25519(x) => DecodingKey::from_ed_der(x),
+            Self::Rsa { n, e } => Prepared::Decoding(DecodingKey::from_rsa_raw_components(n, e)),
+            Self::Ec { curve, point } => ParsedPublicKey::new(curve.signatures(), point)
+                .map_or(Prepared::Unusable, |key| Prepared::Point(Box::new(key))),
+            Self::Ed25519(x) => Prepared::Decoding(DecodingKey::from_ed_der(x)),
         };
         Key { material: self, prepared }
     }
@@ -163,26 +186,24 @@ impl Key {
             (S::PS256, Material::Rsa { .. }) => Algorithm::PS256,
             (S::PS384, Material::Rsa { .. }) => Algorithm::PS384,
             (S::PS512, Material::Rsa { .. }) => Algorithm::PS512,
-            (S::ES256, Material::Ec { curve: Curve::P256, .. }) => Algorithm::ES256,
-            (S::ES384, Material::Ec { curve: Curve::P384, .. }) => Algorithm::ES384,
             (S::EdDSA, Material::Ed25519(_)) => Algorithm::EdDSA,
-            (S::ES512, Material::Ec { curve: Curve::P521, point }) => return verify_p521(point, token),
+            (S::ES256, Material::Ec { curve: Curve::P256, .. })
+            | (S::ES384, Material::Ec { curve: Curve::P384, .. })
+            | (S::ES512, Material::Ec { curve: Curve::P521, .. }) => return self.verify_by_point(token),
             _ => return Err(Rejection::Algorithm),
         };
-        match jsonwebtoken::crypto::verify(token.signature, token.signed.as_bytes(), &self.prepared, algorithm) {
+        let Prepared::Decoding(key) = &self.prepared else { return Err(Rejection::Signature) };
+        match jsonwebtoken::crypto::verify(token.signature, token.signed.as_bytes(), key, algorithm) {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(Rejection::Signature),
         }
     }
-}
 
-/// The one algorithm that jsonwebtoken does not have.
-fn verify_p521(point: &[u8], token: &Token<'_>) -> Result<(), Rejection> {
-    use aws_lc_rs::signature::{ECDSA_P521_SHA512_FIXED, UnparsedPublicKey};
-    let signature = URL_SAFE_NO_PAD.decode(token.signature).map_err(|_| Rejection::Signature)?;
-    UnparsedPublicKey::new(&ECDSA_P521_SHA512_FIXED, point)
-        .verify(token.signed.as_bytes(), &signature)
-        .map_err(|_| Rejection::Signature)
+    fn verify_by_point(&self, token: &Token<'_>) -> Result<(), Rejection> {
+        let Prepared::Point(key) = &self.prepared else { return Err(Rejection::Signature) };
+        let signature = URL_SAFE_NO_PAD.decode(token.signature).map_err(|_| Rejection::Signature)?;
+        key.verify_sig(token.signed.as_bytes(), &signature).map_err(|_| Rejection::Signature)
+    }
 }
 
 fn trimmed(number: &[u8]) -> Vec<u8> {

@@ -5,6 +5,7 @@
 
 mod chain;
 mod claims;
+mod fetched;
 mod jwk;
 mod jws;
 mod key;
@@ -20,6 +21,7 @@ use super::watched::Watched;
 use super::{Error, SigningAlgorithm, TokenConfig};
 pub(super) use claims::AccessList;
 use claims::Claims;
+pub(super) use fetched::Renewed;
 use jws::Token;
 pub(super) use jws::unverified;
 #[cfg(test)]
@@ -109,6 +111,29 @@ impl Tokens {
             trust: Trust::open(config, own)?,
             verified: Cache::new(MOST_REMEMBERED),
         })
+    }
+
+    /// Fetches the key set, where it has an address, and goes on to do so.
+    pub(super) async fn start(&self) {
+        if let Some(set) = self.trust.fetched() {
+            set.start().await;
+        }
+    }
+
+    /// Fetches the key set once.
+    pub(super) async fn fetch(&self) -> Result<(), Error> {
+        match self.trust.fetched() {
+            Some(set) => set.fetch().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Looks for keys that were not there before, when a token names one that is not known.
+    pub(super) async fn renew_keys(&self) -> Renewed {
+        match self.trust.fetched() {
+            Some(set) => set.renew().await,
+            None => Renewed::No,
+        }
     }
 
     /// What `token` says, if it is good now.

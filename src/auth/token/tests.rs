@@ -46,7 +46,7 @@ impl World {
             service: "service".to_owned(),
             issuer: "issuer".to_owned(),
             root_cert_bundle: Some(bundle),
-            jwks: Some(jwks),
+            jwks: Some(crate::auth::KeySet::File(jwks)),
             algorithms: SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec(),
             server: None,
         };

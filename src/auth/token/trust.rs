@@ -11,7 +11,8 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::super::watched::Watched;
-use super::super::{Error, TokenConfig};
+use super::super::{Error, KeySet, TokenConfig};
+use super::fetched::FetchedSet;
 use super::jwk::{Jwk, JwkSet};
 use super::jws::Header;
 use super::key::{Key, Material, libtrust_id};
@@ -19,7 +20,7 @@ use super::signing::SigningKey;
 use super::{Rejection, chain};
 
 /// Keys by each of their names.
-type Named = HashMap<String, Arc<Key>>;
+pub(super) type Named = HashMap<String, Arc<Key>>;
 
 /// The keys, read again when their files change.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub(super) struct Trust {
     bundle: Option<Watched<Bundle>>,
     set: Option<Watched<Named>>,
     own: Option<Arc<Watched<SigningKey>>>,
+    fetched: Option<Arc<FetchedSet>>,
 }
 
 /// `rootcertbundle`.
@@ -40,11 +42,21 @@ impl Trust {
     /// The keys that `config` names, and `own`, with which this registry itself signs.
     pub(super) fn open(config: &TokenConfig, own: Option<Arc<Watched<SigningKey>>>) -> Result<Self, Error> {
         let bundle = config.root_cert_bundle.clone();
-        let set = config.jwks.clone();
+        let (file, address) = match config.jwks.clone() {
+            None => (None, None),
+            Some(KeySet::File(path)) => (Some(path), None),
+            Some(KeySet::Address(address)) => (None, Some(address)),
+        };
         let bundle = bundle.map(|path| Watched::open("auth.token.rootcertbundle", path, Bundle::read)).transpose()?;
-        let set = set.map(|path| Watched::open("auth.token.jwks", path, read_set)).transpose()?;
-        let some = bundle.is_some() || set.is_some() || own.is_some();
-        if some { Ok(Self { bundle, set, own }) } else { Err(Error::NoKeys) }
+        let set = file.map(|path| Watched::open("auth.token.jwks", path, read_set)).transpose()?;
+        let fetched = address.map(|address| FetchedSet::new(address).map(Arc::new)).transpose()?;
+        let any = bundle.is_some() || set.is_some() || fetched.is_some() || own.is_some();
+        if any { Ok(Self { bundle, set, own, fetched }) } else { Err(Error::NoKeys) }
+    }
+
+    /// The keys that have an address, if there are such.
+    pub(super) fn fetched(&self) -> Option<&Arc<FetchedSet>> {
+        self.fetched.as_ref()
     }
 
     /// The key that `header` means, if it is trusted at `now`.
@@ -77,7 +89,8 @@ impl Trust {
             return Some(own.public());
         }
         let in_set = self.set.as_ref().and_then(|set| set.current().get(kid).cloned());
-        in_set.or_else(|| self.bundle.as_ref()?.current().keys.get(kid).cloned())
+        let fetched = || self.fetched.as_ref()?.current().get(kid).cloned();
+        in_set.or_else(fetched).or_else(|| self.bundle.as_ref()?.current().keys.get(kid).cloned())
     }
 }
 
@@ -111,7 +124,7 @@ impl Bundle {
 }
 
 /// Reads a JSON Web Key Set. Each key goes by its own name and by its thumbprint.
-fn read_set(json: &[u8]) -> Result<Named, String> {
+pub(super) fn read_set(json: &[u8]) -> Result<Named, String> {
     let set: JwkSet = serde_json::from_slice(json)
         .map_err(|error| format!("it is not a JSON Web Key Set, {{\"keys\": […]}}: {error}"))?;
     let mut named = Named::new();
