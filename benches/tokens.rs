@@ -105,6 +105,7 @@ fn config(directory: &Path, signers: &[(Algorithm, EncodingKey)]) -> Config {
         service: "service".to_owned(),
         issuer: "issuer".to_owned(),
         root_cert_bundle: None,
+        server: None,
         jwks: Some(KeySet::File(jwks)),
         algorithms: SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec(),
     };
