@@ -274,7 +274,7 @@ impl OpenWays {
         self.token.as_ref()?.server.as_ref()
     }
 
-    /// What the password of `user` hashes to, for those who are in the file of users.
+    /// What the password of `user` hashes to, for users of the file and robots that have not ended.
     pub(super) fn password_hash(&self, user: &str) -> Option<String> {
         self.htpasswd.as_ref()?.hash_of(user)
     }
