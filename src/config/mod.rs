@@ -28,6 +28,7 @@ mod yaml;
 use std::sync::Arc;
 
 pub use error::{ConfigError, Place, Problem, Warning};
+pub use scalar::duration;
 pub use source::{Source, find_path};
 
 use section::Report;

@@ -1,9 +1,25 @@
 //! Frees what nothing needs any more. Uses storage, registry and oci, never routes.
+//!
+//! [`Collector`] removes manifests, links and content beside running writers; [`UploadPurger`] removes uploads that were
+//! given up.
 
+mod collect;
 mod config;
 mod error;
+mod mark;
+mod owner;
+mod plan;
 mod purge;
+mod recover;
+mod references;
+mod report;
+mod sweep;
 
+#[cfg(test)]
+mod tests;
+
+pub use collect::{Collector, Watcher};
 pub use config::*;
 pub use error::Error;
 pub use purge::{PurgeReport, UploadPurger};
+pub use report::{Event, Report, Tally};

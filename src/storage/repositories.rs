@@ -19,14 +19,17 @@ pub enum Holding {
     Manifests,
     /// Upload sessions.
     Uploads,
+    /// Anything at all, be it only what is left of a repository.
+    Anything,
 }
 
 impl Holding {
-    /// The reserved directory.
+    /// What the name of the reserved directory begins with.
     fn directory(self) -> &'static str {
         match self {
             Self::Manifests => "_manifests",
             Self::Uploads => "_uploads",
+            Self::Anything => "_",
         }
     }
 
@@ -35,6 +38,7 @@ impl Holding {
         match self {
             Self::Manifests => "_manifestr",
             Self::Uploads => "_uploadr",
+            Self::Anything => "_",
         }
     }
 }
@@ -137,7 +141,7 @@ impl Store {
     ) -> Result<Option<RepositoryName>> {
         let Ok(name) = directory.parse::<RepositoryName>() else { return Ok(None) };
         let wanted = holding.directory();
-        let holds = |listing: &Listing| listing.entries.iter().any(|entry| entry.name == wanted);
+        let holds = |listing: &Listing| listing.entries.iter().any(|entry| entry.name.starts_with(wanted));
         let ends_before = listing.entries.last().is_some_and(|entry| entry.name.as_str() < wanted);
         if listing.more == More::No || !ends_before || holds(listing) {
             return Ok(holds(listing).then_some(name));

@@ -97,6 +97,7 @@ fn beginning(scenario: &Scenario) -> State {
         concerned: 0,
         settled: 0,
         retries: u8::from(kind == Kind::Push),
+        subject_stood: false,
         acknowledged: false,
     };
     let collector = |index: usize| {

@@ -123,6 +123,8 @@ pub(crate) struct Writer {
     pub(crate) concerned: u8,
     pub(crate) settled: u8,
     pub(crate) retries: u8,
+    /// The subject was promised to somebody before the signature was put.
+    pub(crate) subject_stood: bool,
     pub(crate) acknowledged: bool,
 }
 

@@ -18,6 +18,7 @@ pub(crate) fn steps(state: &State, index: usize, rules: &Rules) -> Option<State>
             writer.retired = state.retired();
             writer.concerned = 0;
             writer.settled = 0;
+            writer.subject_stood = writer.kind == Kind::Sign && state.subject_is_promised();
             writer.step = chain.after(Step::ListFirst);
         })),
         Step::Ask => {
@@ -46,10 +47,9 @@ pub(crate) fn steps(state: &State, index: usize, rules: &Rules) -> Option<State>
         Step::Revive => Some(revive(state, index, &writer, &chain, rules)),
         Step::CheckClosed => check_closed(state, index, &writer, &chain, rules),
         Step::Acknowledge => {
-            let subject_is_tagged = state.subject_is_promised();
             Some(state.with_writer(index, |writer| {
                 // A signature of something that no tag reaches is garbage itself.
-                writer.acknowledged = writer.kind != Kind::Sign || subject_is_tagged;
+                writer.acknowledged = writer.kind != Kind::Sign || writer.subject_stood;
                 writer.step = if writer.kind == Kind::Move { Step::DeleteOldTag } else { Step::End };
                 forget(writer);
             }))

@@ -171,6 +171,10 @@ impl Driver for Faulty {
         self.plan.call("tree", prefix, self.inner.tree(prefix, page)).await
     }
 
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
+        self.plan.call("leaves", prefix, self.inner.leaves(prefix, leaf, page)).await
+    }
+
     async fn unfinished_writes(&self, before: SystemTime, what: Unfinished) -> Result<u64> {
         self.plan.call("unfinished_writes", "", self.inner.unfinished_writes(before, what)).await
     }

@@ -119,6 +119,13 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         tree::walk(self, prefix, page).await
     }
 
+    /// One page of the objects named `leaf` in the directories directly below `prefix`, at most `page.limit` of them: what
+    /// a directory of links or of content consists of. `page.after` is the `next` of the page before. Objects that come or
+    /// go meanwhile may or may not be on it.
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
+        tree::leaves(self, prefix, leaf, page).await
+    }
+
     /// An address from which a client may fetch the object itself for a limited time, if the driver has such.
     async fn presigned_url(&self, path: &StoragePath, method: PresignMethod) -> Result<Option<String>>;
 

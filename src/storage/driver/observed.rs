@@ -113,6 +113,10 @@ impl Driver for Observed {
         self.timed("Walk", self.inner.tree(prefix, page)).await
     }
 
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
+        self.timed("Walk", self.inner.leaves(prefix, leaf, page)).await
+    }
+
     async fn unfinished_writes(&self, before: SystemTime, what: Unfinished) -> Result<u64> {
         self.inner.unfinished_writes(before, what).await
     }

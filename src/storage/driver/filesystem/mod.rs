@@ -8,6 +8,7 @@ mod directories;
 mod disk;
 mod failure;
 mod inline;
+mod leaves;
 mod list;
 mod listings;
 mod open;
@@ -32,7 +33,7 @@ use self::directories::Directories;
 use self::disk::Disk;
 use self::inline::Inline;
 use self::listings::Listings;
-use super::{Driver, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, WriteMode};
+use super::{Driver, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, WriteMode};
 use crate::storage::config::Filesystem as Config;
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
@@ -145,6 +146,11 @@ impl Driver for Filesystem {
 
     async fn list(&self, prefix: &StoragePath, page: &ListPage) -> Result<Listing> {
         self.shared.list(prefix, page).await
+    }
+
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
+        let (wanted, leaf, page) = (prefix.clone(), leaf.to_owned(), page.clone());
+        self.shared.run("list", prefix, move |shared| shared.leaves(&wanted, &leaf, &page)).await
     }
 
     async fn presigned_url(&self, _path: &StoragePath, _method: PresignMethod) -> Result<Option<String>> {

@@ -1,0 +1,96 @@
+//! The removal of what a verdict dooms: manifests, then links, then content; and the certainty that it is over.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Error;
+use super::references::{self, Known};
+use crate::oci::{Digest, RepositoryName};
+use crate::storage::collection::Key;
+use crate::storage::driver::Latency;
+use crate::storage::{Error as StorageError, Retry, Store};
+
+/// Attempts at one removal that fails for a reason likely to pass.
+const ATTEMPTS: u32 = 6;
+
+/// How long a request to a bucket may take effect after it was signed, and what clocks may differ besides.
+const LATE: Duration = Duration::from_mins(16);
+
+/// What went before the removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing.
+    Nothing,
+    /// Somebody who died may have begun it, and requests of theirs may still be on their way.
+    SomebodyElse,
+}
+
+/// Removes `doomed` and returns when it is certain that no request to remove any of it can take effect any more.
+pub(super) async fn sweep(
+    store: &Store,
+    known: &mut Known,
+    limit: u64,
+    doomed: &[Key],
+    before: Before,
+) -> Result<(), Error> {
+    let mut revisions: BTreeMap<&RepositoryName, Vec<(Digest, Option<Digest>)>> = BTreeMap::new();
+    let mut links: BTreeMap<&RepositoryName, Vec<Digest>> = BTreeMap::new();
+    let mut blobs = Vec::new();
+    for key in doomed {
+        match key {
+            Key::Revision(name, digest) => {
+                let subject = subject(store, known, limit, name, digest).await?;
+                revisions.entry(name).or_default().push((*digest, subject));
+            }
+            Key::Link(name, digest) => links.entry(name).or_default().push(*digest),
+            Key::Blob(digest) => blobs.push(*digest),
+        }
+    }
+    let mut certain = before == Before::Nothing;
+    for (name, doomed) in &revisions {
+        certain &= persistently(|| store.sweep_revisions(name, doomed)).await?;
+    }
+    for (name, doomed) in &links {
+        certain &= persistently(|| store.sweep_links(name, doomed)).await?;
+    }
+    certain &= persistently(|| store.sweep_blobs(&blobs)).await?;
+    if !certain && store.latency() == Latency::Remote {
+        tokio::time::sleep(LATE).await;
+    }
+    Ok(())
+}
+
+/// The subject of a doomed manifest, whose entry in the referrers index goes with it.
+async fn subject(
+    store: &Store,
+    known: &mut Known,
+    limit: u64,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<Digest>, Error> {
+    if let Some(references) = known.get(digest) {
+        return Ok(references.subject);
+    }
+    match references::read(store, name, digest, digest, limit).await {
+        Ok(references) => Ok(references.and_then(|references| references.subject)),
+        // It is doomed already. An entry without its manifest is never shown.
+        Err(Error::Unreadable { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Does `work`, again while it fails for a reason likely to pass. Whether the first attempt succeeded, so that no request
+/// is left that may take effect later.
+async fn persistently<F: Future<Output = Result<(), StorageError>>>(work: impl Fn() -> F) -> Result<bool, Error> {
+    let mut attempt = 1;
+    loop {
+        match work().await {
+            Ok(()) => return Ok(attempt == 1),
+            Err(StorageError::Backend { retry: Retry::Later, .. }) if attempt < ATTEMPTS => {
+                tokio::time::sleep(Duration::from_millis(200) * 2u32.pow(attempt)).await;
+                attempt += 1;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
