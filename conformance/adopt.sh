@@ -3,7 +3,8 @@
 # distribution's major versions: what either wrote, the other serves, lists and deletes, and distribution's own
 # garbage-collect keeps everything that is referenced.
 #
-#   conformance/adopt.sh [2|3...]
+#   conformance/adopt.sh [2|3...]                        in a directory
+#   conformance/adopt.sh --bucket garage|minio           in a bucket of that store, with distribution 3
 #
 # Needs crane, skopeo, oras, regctl, docker-registry (2.8) and distribution 3; conformance/install.sh installs them.
 set -euo pipefail
@@ -11,15 +12,46 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 # shellcheck source=conformance/checks.sh
 source "$root/conformance/checks.sh"
+# shellcheck source=conformance/stores.sh
+source "$root/conformance/stores.sh"
 
+store=
+if [ "${1:-}" = --bucket ]; then
+    [ "$#" -eq 2 ] || die "usage: conformance/adopt.sh --bucket garage|minio"
+    store=$2
+    set -- 3
+fi
+# Before the home changes: cargo looks there for its toolchain.
+need_berth
 export HOME=$work/home
 mkdir -p "$HOME"
 
-# serve berth|2|3 DATA: (re)starts that program on the directory; sets $address.
+# place DATA: makes the bucket of that name, unless it is there, and writes the configuration for it. Everything lies at the
+# bucket's root, because distribution 3.1.1 lists nothing below a rootdirectory of a Garage.
+place() {
+    BUCKET=$(basename "$1")
+    [ -e "$work/$BUCKET.made" ] || new_bucket
+    touch "$work/$BUCKET.made"
+    write_config s3 "$work/bucket.yml"
+}
+
+# blobs_in DATA: counts the blobs.
+blobs_in() {
+    if [ -n "$store" ]; then
+        s3_curl GET "/$BUCKET?list-type=2&prefix=docker%2Fregistry%2Fv2%2Fblobs%2F" | grep -o '/data</Key>' | wc -l
+    else
+        find "$1" -path '*/blobs/*' -name data | wc -l
+    fi
+}
+
+# serve berth|2|3 DATA: (re)starts that program on the directory or bucket; sets $address.
 serving=
 serve() {
     [ -z "$serving" ] || stop "$serving"
-    case $1 in
+    [ -z "$store" ] || place "$2"
+    case ${store:+bucket-}$1 in
+        bucket-berth) start_berth "$work/bucket.yml" ;;
+        bucket-*) start_distribution_on "$work/bucket.yml" ;;
         berth) start_berth "$root/conformance/config-filesystem.yml" "$2" ;;
         *) start_distribution "$1" "$2" ;;
     esac
@@ -77,19 +109,24 @@ still_gone() {
 
 # collects VERSION DATA: distribution's garbage-collect, first as a rehearsal, then for good, with no server running.
 collects() {
-    local program blobs_before blobs_after
+    local program blobs_before blobs_after configuration=$root/conformance/config-distribution.yml
+    local directory=(REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY="$data")
+    if [ -n "$store" ]; then
+        configuration=$work/bucket.yml
+        directory=()
+    fi
     stop "$serving"
     serving=
     program=$(distribution_program "$1")
-    blobs_before=$(find "$2" -path '*/blobs/*' -name data | wc -l)
+    blobs_before=$(blobs_in "$2")
     collect() {
-        env OTEL_TRACES_EXPORTER=none REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY="$data" "$program" garbage-collect "$@" \
-            "$root/conformance/config-distribution.yml" > "$work/collect.log" 2>&1 || { tail -n 5 "$work/collect.log"; return 1; }
+        env OTEL_TRACES_EXPORTER=none "${directory[@]}" "$program" garbage-collect "$@" \
+            "$configuration" > "$work/collect.log" 2>&1 || { tail -n 5 "$work/collect.log"; return 1; }
     }
     collect --dry-run || return 1
-    same "$blobs_before" "$(find "$2" -path '*/blobs/*' -name data | wc -l)" || return 1
+    same "$blobs_before" "$(blobs_in "$2")" || return 1
     collect || return 1
-    blobs_after=$(find "$2" -path '*/blobs/*' -name data | wc -l)
+    blobs_after=$(blobs_in "$2")
     [ "$blobs_after" -lt "$blobs_before" ] || { say "nothing was freed: $blobs_before blobs before and after"; return 1; }
 }
 
@@ -159,6 +196,7 @@ both_ways() {
 }
 
 has crane skopeo oras regctl || { finish; exit; }
+[ -z "$store" ] || start_store "$store"
 versions=("$@")
 [ "$#" -gt 0 ] || versions=(2 3)
 for version in "${versions[@]}"; do

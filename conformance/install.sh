@@ -3,7 +3,7 @@
 # conformance/.cache/bin. Quick when everything is there. Prints the time each step took.
 #
 #   conformance/install.sh [GROUP...]     suite, clients, cosign, engine, new-engine, distribution,
-#                                         manifests (default: all)
+#                                         manifests, stores (default: all)
 #
 # A program that cannot be had is said at the end; the scripts that need it decide whether that is a failure.
 set -euo pipefail
@@ -14,7 +14,7 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 missing=()
 groups=("$@")
-[ "$#" -gt 0 ] || groups=(suite clients cosign engine new-engine distribution manifests)
+[ "$#" -gt 0 ] || groups=(suite clients cosign engine new-engine distribution manifests stores)
 
 timed() {
     local name=$1 begun=$SECONDS
@@ -105,6 +105,21 @@ cosign() {
     program cosign github.com/sigstore/cosign/v2/cmd/cosign v2.6.5
 }
 
+# Object stores to test the bucket drivers against. Garage is written in Rust and takes six minutes to build.
+stores() {
+    packages nginx=nginx-light
+    program minio github.com/minio/minio v0.0.0-20260212201848-7aac2a2c5b7c
+    program versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
+    garage_from_source 2.5.0
+}
+
+garage_from_source() {
+    present garage "$1" && return
+    timed "garage $1" env CARGO_TARGET_DIR="$bin/../garage-build" cargo install garage --locked --version "$1" \
+        --root "$bin/.." --no-track --force && mark garage "$1" || true
+    rm -rf "$bin/../garage-build"
+}
+
 packages curl=curl jq=jq sha256sum=coreutils
 if ! command -v go > /dev/null; then
     printf 'Go is not installed. Install Go 1.25 or newer; Debian 12 has an older one.\n' >&2
@@ -112,7 +127,7 @@ if ! command -v go > /dev/null; then
 fi
 for group in "${groups[@]}"; do
     case $group in
-        suite | clients | cosign | engine | distribution | manifests) "$group" ;;
+        suite | clients | cosign | engine | distribution | manifests | stores) "$group" ;;
         new-engine) new_engine ;;
         *) printf 'there is no group %s\n' "$group" >&2; exit 2 ;;
     esac

@@ -2,7 +2,10 @@
 # Runs the official OCI distribution conformance suite against Berth: once for specification 1.1, once for its main
 # branch ("dev"), and once for dev with sparse manifests.
 #
-#   conformance/run.sh [filesystem|memory]
+#   conformance/run.sh [filesystem|memory|s3|oss]
+#
+# s3 runs on Garage unless STORE names minio, versity or s3 (the server of tests/peers); oss runs on the server of
+# tests/peers. Redirects are off, since the suite wants to be answered by the registry.
 #
 # Exit status: 0 when every check passed, 1 when one FAILed, ended in an Error or was Skipped and allowed.txt does not
 # name it, 3 when the suite itself is not installed. Reports are kept in conformance/results/DRIVER/RUN.
@@ -16,7 +19,16 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 driver=${1:-filesystem}
 config=$root/conformance/config-$driver.yml
-[ -f "$config" ] || die "there is no driver '$driver': $config does not exist"
+case $driver in
+    s3 | oss)
+        # shellcheck source=conformance/stores.sh
+        source "$root/conformance/stores.sh"
+        [ -n "${BERTH_ADDRESS:-}" ] || { need_berth; start_store "$(store_for "$driver")"; }
+        ;;
+    # A registry that already runs, under the name that its reports are kept by.
+    cluster) [ -n "${BERTH_ADDRESS:-}" ] || die "name the cluster's address in BERTH_ADDRESS" ;;
+    *) [ -f "$config" ] || die "there is no driver '$driver': $config does not exist" ;;
+esac
 
 suite=${OCI_SUITE:-$cache/bin/conformance}
 [ -x "$suite" ] || suite=$(command -v oci-conformance || printf %s "$suite")
@@ -69,6 +81,12 @@ run() {
     rm -rf "$results"
     mkdir -p "$results"
     if [ -z "$target" ]; then
+        case $driver in
+            s3 | oss)
+                config=$work/config-$name.yml
+                ROOT_DIRECTORY=/run/$name write_config "$driver" "$config"
+                ;;
+        esac
         start_berth "$config" "$([ "$driver" = filesystem ] && printf '%s' "$work/data-$name")"
         target=$address
     fi

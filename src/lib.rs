@@ -21,3 +21,7 @@ pub mod routes;
 pub mod server;
 pub mod storage;
 pub mod telemetry;
+
+#[cfg(test)]
+#[path = "../tests/peers/mod.rs"]
+pub(crate) mod peers;

@@ -4,6 +4,7 @@
 
 mod garbage_collect;
 mod serve;
+mod storage;
 mod verify;
 
 use std::ffi::OsString;

@@ -9,10 +9,10 @@ use tracing::{info, warn};
 use crate::auth::Authenticator;
 use crate::config::{Config, Loaded, Source};
 use crate::gc::UploadPurger;
-use crate::registry::Registry;
+use crate::registry::{Access, Registry};
 use crate::routes;
 use crate::server::{self, Address, Outcome, Shutdown};
-use crate::storage::driver::{self, Driver, observed::Observed};
+use crate::storage::driver::{Driver, Latency, observed::Observed};
 use crate::storage::{DriverConfig, Store};
 use crate::telemetry::{self, AccessLogSink, HealthChecks, Metrics, StorageProbe, Telemetry};
 
@@ -45,13 +45,16 @@ async fn serve(loaded: Loaded) -> Result<Outcome, Refusal> {
     }
     warn_of_surprises(&config);
     let bound = server::bind(config.server.clone()).await?;
-    let driver = driver::open(&config.storage, driver::Access::ReadWrite).await?;
+    let driver = super::storage::open(&config.storage).await?;
+    if driver.latency() == Latency::Remote && config.registry.access == Access::ReadWrite {
+        tokio::spawn(super::storage::tell_capabilities(Arc::clone(&driver)));
+    }
     let metrics = Metrics::new();
     let driver_name = driver.name();
     let store = Store::new(observe(driver, &config, &metrics), &config.storage);
     let telemetry = start_telemetry(&config, metrics, driver_name, store.clone())?;
     if let Some(purging) = config.gc.upload_purging
-        && config.registry.access == crate::registry::Access::ReadWrite
+        && config.registry.access == Access::ReadWrite
     {
         tokio::spawn(UploadPurger::new(store.clone(), purging).run());
     }
@@ -99,11 +102,7 @@ fn warn_of_surprises(config: &Config) {
 
 /// The first thing a person sees: where it listens, where the content is, and what to do now.
 fn announce(origin: &Source, address: &Address, driver: &DriverConfig) {
-    let place = match driver {
-        DriverConfig::Filesystem(filesystem) => filesystem.root_directory.display().to_string(),
-        DriverConfig::Memory => "memory, until this process ends".to_owned(),
-        DriverConfig::S3(_) | DriverConfig::Oss(_) => "a bucket".to_owned(),
-    };
+    let place = super::storage::place(driver);
     match address {
         Address::Tcp(address) => info!(
             "serving on {address} ({origin}), content in {place}; push with: docker tag IMAGE {address}/NAME && docker \

@@ -1,11 +1,12 @@
 //! The top level of `config.yml`: hands each section to the file that reads it, and puts the rooms' parts together.
 
 use crate::routes;
+use crate::storage::DriverConfig;
 
 use super::error::{Place, Warning};
 use super::section::{Field, Report, Section};
 use super::tree::Node;
-use super::{Config, auth, health, http, log, registry, storage, unbuilt};
+use super::{Config, auth, health, http, log, middleware, registry, storage, unbuilt};
 
 /// The one version there is.
 const VERSION: &str = "0.1";
@@ -23,12 +24,13 @@ pub(super) enum Activation {
 pub(super) fn read(root: &Node, name: Place, environment: &[(String, String)], report: &Report) -> Config {
     let Some(section) = Section::root(root, name, report) else { return Config::default() };
     version(&section);
-    let storage = storage::read(&section);
+    let mut storage = storage::read(&section);
+    storage.content.middleware = middleware::read(&section, &storage.content);
     let http = http::read(&section, activation(environment));
     let config = Config {
         server: http.server,
         telemetry: crate::telemetry::Config { log: log::read(&section), health: health::read(&section) },
-        registry: registry::read(&section, &storage, http.secret),
+        registry: registry::read(&section, &storage, secret_of(&section, &storage.content.driver, http.secret)),
         routes: routes::Config { served_directly: storage.served_directly, ..http.routes },
         auth: auth::read(&section),
         gc: storage.gc,
@@ -50,6 +52,19 @@ fn version(root: &Section<'_>) {
         }
         None => root.problem("version", "is missing", hint),
     }
+}
+
+/// `http.secret`, which must be set where more than this process, or its successor, answers for the same uploads.
+fn secret_of(root: &Section<'_>, driver: &DriverConfig, secret: Option<Vec<u8>>) -> Option<Vec<u8>> {
+    if secret.is_none() && matches!(driver, DriverConfig::S3(_) | DriverConfig::Oss(_)) {
+        root.problem(
+            "http.secret",
+            "is missing: what is known of an upload travels with the client, sealed with this key, and without it no \
+             other replica, nor this one after a restart, could go on with an upload to the bucket",
+            "write secret: below http:, the same for all replicas; openssl rand -hex 32 makes one",
+        );
+    }
+    secret
 }
 
 fn activation(environment: &[(String, String)]) -> Activation {

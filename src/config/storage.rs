@@ -61,7 +61,8 @@ pub(super) fn read(root: &Section<'_>) -> Storage {
     let driver = driver(&field, &section).unwrap_or(defaults.driver);
     let tag_reads = tag_reads.unwrap_or(defaults.tag_reads);
     section.finish();
-    let content = storage::Config { driver, manifest_cache_bytes, redirect: redirects, tag_reads };
+    let content =
+        storage::Config { driver, manifest_cache_bytes, redirect: redirects, tag_reads, middleware: Vec::new() };
     Storage { content, gc, deletion, access, served_directly: served_directly.unwrap_or_default() }
 }
 
@@ -109,7 +110,7 @@ fn read_driver(driver: &Field<'_>) -> Option<DriverConfig> {
             return Some(DriverConfig::Memory);
         }
         "s3" | "s3aws" => return driver.section().map(super::storage_s3::read),
-        "oss" => refuse(driver, "storage in an OSS bucket", way_out),
+        "oss" => return driver.section().map(super::storage_oss::read),
         "gcs" => refuse(driver, "storage in a Google Cloud bucket", way_out),
         "azure" => refuse(driver, "storage in an Azure container", way_out),
         "swift" => refuse(driver, "storage in OpenStack Swift", way_out),

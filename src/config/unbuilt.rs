@@ -16,7 +16,6 @@ pub(super) fn read(root: &Section<'_>) {
     proxy(root);
     notifications(root);
     redis(root);
-    middleware(root);
     compatibility(root);
     reporting(root);
 }
@@ -53,18 +52,6 @@ fn redis(root: &Section<'_>) {
             refuse(&field, "a cache shared through Redis", way_out);
         }
     }
-}
-
-fn middleware(root: &Section<'_>) {
-    let Some(section) = root.section("middleware") else { return };
-    for kind in ["registry", "repository", "storage"] {
-        for item in enabled_items(&section, kind) {
-            let name = item.section().and_then(|item| item.get("name", Field::text)).unwrap_or_default();
-            let way_out = "take the entry out, or add disabled: true to it";
-            refuse(&item, format_args!("{kind} middleware {name}").to_string().trim_end(), way_out);
-        }
-    }
-    section.finish();
 }
 
 /// The items of a list that are not switched off. What else an item holds is not looked at.

@@ -48,13 +48,11 @@ impl Store {
     /// [`Store::blob_size`] for a manifest that refers to the blob. A link that was seen a moment ago is not asked for again;
     /// the content always is.
     pub async fn referenced_blob_size(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
-        match self.layer_links.get(name, digest) {
-            Some(target) => self.content_size(&target).await,
-            None => {
-                let link = self.linked_blob(name, digest);
-                self.behind(link, digest, self.where_it_pays(), |target| self.size_of(target)).await
-            }
+        if let Some(target) = self.layer_links.get(name, digest) {
+            return self.content_size(&target).await;
         }
+        let link = self.linked_blob(name, digest);
+        self.behind(link, digest, self.where_it_pays(), |target| self.size_of(target)).await
     }
 
     /// Where `client` may fetch the blob by itself with GET. Link and content are asked for first.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::driver::Middleware;
 pub use super::driver::oss::Config as Oss;
 pub use super::driver::s3::Config as S3;
 
@@ -16,6 +17,8 @@ pub struct Config {
     pub redirect: Redirect,
     /// `storage.tag.concurrencylimit`: tag links read at once when tags of a manifest are sought; 0 means one a core.
     pub tag_reads: usize,
+    /// `middleware.storage`, in the order of the list.
+    pub middleware: Vec<Middleware>,
 }
 
 /// `storage.redirect.disable`.
@@ -63,6 +66,7 @@ impl Default for Config {
             manifest_cache_bytes: 16 * 1024 * 1024,
             redirect: Redirect::default(),
             tag_reads: 0,
+            middleware: Vec::new(),
         }
     }
 }

@@ -167,7 +167,9 @@ impl Store {
     ) -> Result<()> {
         let entry =
             |(subject, referrer): &(Digest, Descriptor)| referrer_entry(RepositoryPaths(name), subject, referrer);
-        self.driver.write_many(found.iter().map(entry).collect::<Result<_>>()?).await?;
+        if !found.is_empty() {
+            self.driver.write_many(found.iter().map(entry).collect::<Result<_>>()?).await?;
+        }
         self.write_record(name, seen).await
     }
 

@@ -81,10 +81,19 @@ impl Berth {
             None => DriverConfig::Memory,
         };
         let config_of_storage = storage::Config { driver: place, ..storage::Config::default() };
+        Self { directory, ..Self::over(&config_of_storage, rules, config) }
+    }
+
+    /// A registry whose content is in memory, with what `storage` says besides.
+    pub fn over_memory(storage: storage::Config, rules: registry::Config, config: routes::Config) -> Self {
+        Self::over(&storage::Config { driver: DriverConfig::Memory, ..storage }, rules, config)
+    }
+
+    fn over(storage: &storage::Config, rules: registry::Config, config: routes::Config) -> Self {
         // Neither of these drivers waits for anything when it is opened.
-        let driver = driver::open(&config_of_storage, driver::Access::ReadWrite).now_or_never().unwrap().unwrap();
-        let store = Store::new(driver, &config_of_storage);
-        Self { app: app(rules, config, store.clone(), HealthChecks::new()), directory, store }
+        let driver = driver::open(storage, driver::Access::ReadWrite).now_or_never().unwrap().unwrap();
+        let store = Store::new(driver, storage);
+        Self { app: app(rules, config, store.clone(), HealthChecks::new()), directory: None, store }
     }
 
     /// The same content under other rules, as after a restart with another configuration.

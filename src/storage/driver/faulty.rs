@@ -254,11 +254,19 @@ mod tests {
 
     use super::{FAULTS, Fault, Faulty};
     use crate::storage::driver::memory::Memory;
-    use crate::storage::driver::{Driver, WriteMode, contract::contract_tests};
+    use crate::storage::driver::{
+        Driver, WriteMode,
+        contract::{contract_tests, one_place_tests},
+    };
     use crate::storage::error::Error;
     use crate::storage::layout::StoragePath;
 
     contract_tests!({
+        let driver: Arc<dyn Driver> = Arc::new(Faulty::new(Arc::new(Memory::new())));
+        (driver, ())
+    });
+
+    one_place_tests!({
         let driver: Arc<dyn Driver> = Arc::new(Faulty::new(Arc::new(Memory::new())));
         (driver, ())
     });

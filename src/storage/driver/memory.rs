@@ -303,9 +303,17 @@ mod tests {
     use std::sync::Arc;
 
     use super::Memory;
-    use crate::storage::driver::{Driver, contract::contract_tests};
+    use crate::storage::driver::{
+        Driver,
+        contract::{contract_tests, one_place_tests},
+    };
 
     contract_tests!({
+        let driver: Arc<dyn Driver> = Arc::new(Memory::new());
+        (driver, ())
+    });
+
+    one_place_tests!({
         let driver: Arc<dyn Driver> = Arc::new(Memory::new());
         (driver, ())
     });

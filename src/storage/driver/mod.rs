@@ -26,6 +26,7 @@ pub(crate) mod faulty;
 pub mod filesystem;
 mod listing;
 pub mod memory;
+mod middleware;
 #[cfg(test)]
 mod model;
 pub mod observed;
@@ -36,6 +37,7 @@ mod tree;
 
 pub use filesystem::Access;
 pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
+pub use middleware::{CloudFront, IpRanges, Middleware, Rewrite, ServedFromStore};
 pub use tree::{Tree, TreeEntry};
 
 /// Opens the driver that `config` names, fit for `access`.
@@ -43,12 +45,13 @@ pub use tree::{Tree, TreeEntry};
 /// # Errors
 /// `Backend` whose message says which place cannot be used and what to do about it.
 pub async fn open(config: &Config, access: Access) -> Result<Arc<dyn Driver>> {
-    match &config.driver {
-        DriverConfig::Filesystem(config) => Ok(Arc::new(filesystem::Filesystem::open(config, access)?)),
-        DriverConfig::Memory => Ok(Arc::new(memory::Memory::new())),
-        DriverConfig::S3(config) => s3::open(config).await,
-        DriverConfig::Oss(config) => oss::open(config).await,
-    }
+    let driver: Arc<dyn Driver> = match &config.driver {
+        DriverConfig::Filesystem(config) => Arc::new(filesystem::Filesystem::open(config, access)?),
+        DriverConfig::Memory => Arc::new(memory::Memory::new()),
+        DriverConfig::S3(config) => s3::open(config).await?,
+        DriverConfig::Oss(config) => oss::open(config).await?,
+    };
+    middleware::apply(driver, &config.middleware)
 }
 
 /// A place that keeps objects under paths.

@@ -95,3 +95,29 @@ pub(in crate::storage) async fn listings_do_not_mix_directories_that_share_the_s
     assert_eq!(all(&*driver, &at("a/b")).await, ["one"]);
     assert_eq!(all(&*driver, &at("a")).await, ["b/", "b-c/", "bc/"]);
 }
+
+pub(in crate::storage) async fn a_tree_is_every_object_below(driver: Arc<dyn Driver>) {
+    let below = ["d/a", "d/a-b/link", "d/a.b", "d/b/c/d/e/f", "d/b/c/g", "d/b-c/h", "d/z"];
+    for path in below.iter().chain(&["d-e/x", "da", "e/y"]) {
+        put(&*driver, path, path).await;
+    }
+    for limit in [1, 2, 3, 7, 8, usize::MAX] {
+        let mut found = Vec::new();
+        let mut page = ListPage { after: None, limit };
+        loop {
+            let tree = driver.tree(&at("d"), &page).await.unwrap();
+            assert!(tree.objects.len() <= limit);
+            found.extend(tree.objects.into_iter().map(|object| (object.path.to_string(), object.stat.size)));
+            page.after = tree.next;
+            if page.after.is_none() {
+                break;
+            }
+            assert!(found.len() < below.len(), "there is no more after the last object");
+        }
+        found.sort();
+        let mut expected: Vec<_> = below.iter().map(|path| (at(path).to_string(), path.len() as u64)).collect();
+        expected.sort();
+        assert_eq!(found, expected, "limit {limit}");
+    }
+    assert!(driver.tree(&at("missing"), &ListPage::all()).await.unwrap().objects.is_empty());
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{PLENTY, all_of, at, get, pattern, put, top};
+use super::{PLENTY, all_of, at, get, part_of, pattern, put, top};
 use crate::storage::driver::Reading;
 use crate::storage::driver::{Driver, WriteMode};
 use crate::storage::error::Error;
@@ -147,4 +147,18 @@ pub(in crate::storage) async fn an_open_object_outlives_overwriting_and_deleting
     driver.delete(&path).await.unwrap();
     assert!(all_of(&before).await == content);
     assert_eq!(all_of(&between).await, "another");
+}
+
+pub(in crate::storage) async fn an_object_opened_for_parts_is_read_in_any_order(driver: Arc<dyn Driver>) {
+    let (path, content) = (at("a/data"), pattern(200_000));
+    driver.write(&path, content.clone(), WriteMode::Overwrite).await.unwrap();
+    for reading in [Reading::Parts, Reading::Whole] {
+        let object = driver.open(&path, reading).await.unwrap();
+        assert_eq!(object.size, 200_000);
+        for range in [150_000..200_000, 0..10, 0..200_000, 199_999..200_000, 70_000..70_000, 5..70_000] {
+            let wanted = content.slice(range.clone());
+            let range = range.start as u64..range.end as u64;
+            assert!(part_of(&object, range.clone()).await == wanted, "{range:?} after {reading:?}");
+        }
+    }
 }

@@ -27,9 +27,18 @@ fn open_remembering(root: &Path) -> Filesystem {
 mod contract_remembering {
     use std::sync::Arc;
 
-    use crate::storage::driver::{Driver, contract::contract_tests};
+    use crate::storage::driver::{
+        Driver,
+        contract::{contract_tests, one_place_tests},
+    };
 
     contract_tests!({
+        let root = tempfile::tempdir().unwrap();
+        let driver: Arc<dyn Driver> = Arc::new(super::open_remembering(root.path()));
+        (driver, root)
+    });
+
+    one_place_tests!({
         let root = tempfile::tempdir().unwrap();
         let driver: Arc<dyn Driver> = Arc::new(super::open_remembering(root.path()));
         (driver, root)
@@ -39,9 +48,18 @@ mod contract_remembering {
 mod contract {
     use std::sync::Arc;
 
-    use crate::storage::driver::{Driver, contract::contract_tests};
+    use crate::storage::driver::{
+        Driver,
+        contract::{contract_tests, one_place_tests},
+    };
 
     contract_tests!({
+        let root = tempfile::tempdir().unwrap();
+        let driver: Arc<dyn Driver> = Arc::new(super::open(root.path()));
+        (driver, root)
+    });
+
+    one_place_tests!({
         let root = tempfile::tempdir().unwrap();
         let driver: Arc<dyn Driver> = Arc::new(super::open(root.path()));
         (driver, root)

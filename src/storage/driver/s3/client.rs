@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 
 use super::config::{Addressing, Certificates, Config, Credentials, EndpointVariant, RequestLog};
 use super::unverified;
-use super::wire::{RequestLogger, UserAgent};
+use super::wire::{ContentLength, RequestLogger, UserAgent};
 
 /// How often a request is sent before its failure is told.
 const ATTEMPTS: u32 = 6;
@@ -100,6 +100,7 @@ async fn base(config: &Config, http: SharedHttpClient) -> Result<Builder, String
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+        .interceptor(ContentLength)
         .app_name(AppName::new("berth").map_err(|error| error.to_string())?);
     for variant in &config.variants {
         builder = match variant {

@@ -2,6 +2,7 @@
 //!
 //! Must not print what the store says beyond its code and message: other elements of its answers echo credentials.
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 use super::config::Config;
@@ -44,7 +45,7 @@ impl Answer {
             status: failure.raw().status().as_u16(),
             code: failure.err().code().unwrap_or_default().to_owned(),
             message: message.chars().take(LONGEST_MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect(),
-            region: header("x-amz-bucket-region").or_else(|| expected_region(message)),
+            region: header("x-amz-bucket-region").or_else(|| failure.raw().body().bytes().and_then(region_in)),
             date: header("date"),
         })
     }
@@ -112,18 +113,17 @@ pub(super) fn refused(request: Request<'_>, answer: &Answer, config: &Config) ->
 }
 
 /// The error that `error` is, which may have come before any answer.
-pub(super) fn failed<E>(request: Request<'_>, error: SdkError<E>, config: &Config) -> Error
+pub(super) fn failed<E>(request: Request<'_>, error: &SdkError<E>, config: &Config) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
-    if let Some(answer) = Answer::of(&error) {
+    if let Some(answer) = Answer::of(error) {
         return refused(request, &answer, config);
     }
     let place = config.endpoint.as_deref().unwrap_or("Amazon S3");
-    match &error {
+    match error {
         SdkError::TimeoutError(_) => backend(request, Retry::Later, format!("{place} did not answer in time")),
-        SdkError::DispatchFailure(failure) if is_without_credentials(&error) => {
-            let _ = failure;
+        SdkError::DispatchFailure(_) if is_without_credentials(error) => {
             let text = "no credentials were found: set storage.s3.accesskey and storage.s3.secretkey, or \
                         AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this machine a role";
             backend(request, Retry::Later, text.to_owned())
@@ -131,15 +131,15 @@ where
         SdkError::DispatchFailure(_) => {
             let text = format!(
                 "{place} cannot be reached ({}): check storage.s3.regionendpoint, storage.s3.secure and the network",
-                innermost(&error)
+                innermost(error)
             );
             backend(request, Retry::Later, text)
         }
         SdkError::ConstructionFailure(_) => {
-            let text = format!("the request cannot be made: {}", DisplayErrorContext(&error));
+            let text = format!("the request cannot be made: {}", DisplayErrorContext(error));
             backend(request, Retry::Pointless, text)
         }
-        _ => backend(request, Retry::Later, format!("{place} did not answer to the end: {}", innermost(&error))),
+        _ => backend(request, Retry::Later, format!("{place} did not answer to the end: {}", innermost(error))),
     }
 }
 
@@ -203,19 +203,15 @@ fn wrong_region(answer: &Answer, config: &Config) -> String {
     }
 }
 
-/// The region that a refusal such as "the region 'a' is wrong; expecting 'b'" names last.
-fn expected_region(message: &str) -> Option<String> {
-    let (_, after) = message.split_once("expecting ").or_else(|| message.split_once("expected "))?;
-    let quoted = after.trim_start().strip_prefix(['\'', '"', '`'])?;
-    let end = quoted.find(['\'', '"', '`'])?;
-    // Garage names the whole scope of the signature, in which the region stands second.
-    let named = quoted.get(..end)?;
-    let region = named.split('/').nth(1).unwrap_or(named);
-    (!region.is_empty()).then(|| region.to_owned())
+/// The region that the body of a refusal names, beside its code and message.
+fn region_in(body: &[u8]) -> Option<String> {
+    let (_, after) = std::str::from_utf8(body).ok()?.split_once("<Region>")?;
+    let (region, _) = after.split_once("</Region>")?;
+    (!region.is_empty() && region.len() <= 64).then(|| region.to_owned())
 }
 
 fn is_without_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
-    chain(error).any(|cause| cause.is::<aws_credential_types::provider::error::CredentialsError>())
+    chain(error).any(<dyn std::error::Error>::is::<CredentialsError>)
 }
 
 /// The cause that lies deepest, which is the one that says something.
@@ -297,17 +293,9 @@ mod tests {
         let mut wrong = answer(301, "PermanentRedirect", "");
         wrong.region = Some("eu-central-1".to_owned());
         assert!(text_of(&wrong).contains("set storage.s3.region to eu-central-1; it is us-east-1 now"));
-        for (message, region) in [
-            (
-                "The authorization header is malformed; the region 'a' is wrong; expecting 'eu-west-3'",
-                Some("eu-west-3"),
-            ),
-            ("Authorization header malformed, unexpected scope: a, expected: b", None),
-            ("unexpected scope, expected `20261121/garage/s3/aws4_request`", Some("garage")),
-            ("expecting '", None),
-            ("nothing of that kind", None),
-        ] {
-            assert_eq!(expected_region(message).as_deref(), region, "{message}");
+        assert_eq!(region_in(b"<Error><Region>garage</Region></Error>").as_deref(), Some("garage"));
+        for body in ["", "<Error></Error>", "<Region>", "<Region></Region>"] {
+            assert_eq!(region_in(body.as_bytes()), None, "{body}");
         }
     }
 }

@@ -10,6 +10,8 @@ mod multipart;
 mod objects;
 mod payload;
 #[cfg(test)]
+mod real_bucket;
+#[cfg(test)]
 mod tests;
 mod unverified;
 mod wire;

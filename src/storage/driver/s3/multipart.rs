@@ -44,7 +44,7 @@ impl S3 {
             .set_ssekms_key_id(self.encryption_key())
             .send()
             .await
-            .map_err(|error| failed(request, error, &self.config))?;
+            .map_err(|error| failed(request, &error, &self.config))?;
         match begun.upload_id {
             Some(id) => Ok(Multipart { key: key.to_owned(), id }),
             None => Err(backend(request, Retry::Later, "the store gave the upload no name".to_owned())),
@@ -63,7 +63,7 @@ impl S3 {
             .content_length(length(content))
             .body(body(content));
         let sent = part.customize().disable_payload_signing().config_override(timeouts_for(content.length())).send();
-        let written = sent.await.map_err(|error| failed(request, error, &self.config))?;
+        let written = sent.await.map_err(|error| failed(request, &error, &self.config))?;
         tag(request, written.e_tag)
     }
 
@@ -78,7 +78,7 @@ impl S3 {
             .part_number(part_number(number))
             .copy_source(self.copy_source(from));
         let sent = part.customize().config_override(timeouts_for_work()).send();
-        let copied = sent.await.map_err(|error| failed(request, error, &self.config))?;
+        let copied = sent.await.map_err(|error| failed(request, &error, &self.config))?;
         tag(request, copied.copy_part_result.and_then(|result| result.e_tag))
     }
 
@@ -94,7 +94,7 @@ impl S3 {
             .upload_id(&upload.id)
             .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build());
         let sent = complete.customize().config_override(timeouts_for_work()).send();
-        let completed = sent.await.map_err(|error| failed(request, error, &self.config))?;
+        let completed = sent.await.map_err(|error| failed(request, &error, &self.config))?;
         // A store that broke off, or failed after it had begun to answer, has said nothing of an object.
         tag(request, completed.e_tag).map(drop)
     }
@@ -104,7 +104,7 @@ impl S3 {
         let abort = self.requests().abort_multipart_upload().bucket(&self.config.bucket);
         match abort.key(&upload.key).upload_id(&upload.id).send().await {
             Ok(_) => Ok(()),
-            Err(error) => match failed(request, error, &self.config) {
+            Err(error) => match failed(request, &error, &self.config) {
                 Error::NotFound { .. } => Ok(()),
                 error => Err(error),
             },
@@ -126,7 +126,7 @@ impl S3 {
             .set_upload_id_marker(after.map(|marker| marker.id.clone()))
             .send()
             .await
-            .map_err(|error| failed(request, error, &self.config))?;
+            .map_err(|error| failed(request, &error, &self.config))?;
         let next = match (page.is_truncated, page.next_key_marker, page.next_upload_id_marker) {
             (Some(true), Some(key), id) => Some(MultipartMarker { key, id: id.unwrap_or_default() }),
             _ => None,
@@ -177,7 +177,7 @@ impl S3 {
             Err(error) if Answer::of(&error).is_some_and(|answer| answer.is_unknown_request()) => {
                 return Ok(Deleted::Unknown);
             }
-            Err(error) => return Err(failed(request, error, &self.config)),
+            Err(error) => return Err(failed(request, &error, &self.config)),
         };
         let mut left = Vec::new();
         let mut reason = None;
@@ -209,7 +209,7 @@ impl S3 {
         let request = Request { operation: "delete", key };
         match self.requests().delete_object().bucket(&self.config.bucket).key(key).send().await {
             Ok(_) => Ok(()),
-            Err(error) => match failed(request, error, &self.config) {
+            Err(error) => match failed(request, &error, &self.config) {
                 Error::NotFound { .. } => Ok(()),
                 error => Err(error),
             },

@@ -36,7 +36,7 @@ impl S3 {
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) => {
-                let error = failed(place, error, &self.config);
+                let error = failed(place, &error, &self.config);
                 // Whatever has the bucket's address and knows no bucket there is not the store that was meant.
                 if error.is_not_found() {
                     let text = "nothing there speaks S3: check storage.s3.regionendpoint and storage.s3.bucket";
@@ -50,7 +50,7 @@ impl S3 {
     pub(super) async fn head_object(&self, key: &str) -> Result<Head> {
         let request = Request { operation: "look at", key };
         let found = self.requests().head_object().bucket(&self.config.bucket).key(key).send().await;
-        let found = found.map_err(|error| failed(request, error, &self.config))?;
+        let found = found.map_err(|error| failed(request, &error, &self.config))?;
         Ok(Head {
             size: size(request, found.content_length)?,
             modified: time(found.last_modified.as_ref()),
@@ -83,12 +83,12 @@ impl S3 {
             Err(error) => match Refused::of(&error) {
                 Refused::OtherVersion => return Err(Error::NotFound { path: key.to_owned() }),
                 Refused::BeyondTheEnd => return self.nothing_of(key, version).await,
-                Refused::Otherwise => return Err(failed(request, error, &self.config)),
+                Refused::Otherwise => return Err(failed(request, &error, &self.config)),
             },
         };
         // A store that does not know the condition answers with whatever lies there.
-        let other = |version: &&Version| found.e_tag.as_ref().is_some_and(|tag| *tag != version.0);
-        if version.filter(other).is_some() {
+        let is_other = |version: &Version| found.e_tag.as_ref().is_some_and(|tag| *tag != version.0);
+        if version.is_some_and(is_other) {
             return Err(Error::NotFound { path: key.to_owned() });
         }
         let size = match (&range, found.content_range.as_deref().and_then(whole_size)) {
@@ -138,7 +138,7 @@ impl S3 {
                 Some(answer) if mode == WriteMode::CreateOnly && answer.is_conflict() && conflicts < CONFLICTS => {
                     conflicts += 1;
                 }
-                _ => return Err(failed(request, error, &self.config)),
+                _ => return Err(failed(request, &error, &self.config)),
             }
         }
     }
@@ -147,7 +147,7 @@ impl S3 {
         let request = Request { operation: "list", key: query.prefix };
         let mut continuation = None;
         loop {
-            let page = self
+            let mut page = self
                 .requests()
                 .list_objects_v2()
                 .bucket(&self.config.bucket)
@@ -158,8 +158,8 @@ impl S3 {
                 .max_keys(i32::try_from(query.limit).unwrap_or(1000))
                 .send()
                 .await
-                .map_err(|error| failed(request, error, &self.config))?;
-            continuation = page.next_continuation_token.clone();
+                .map_err(|error| failed(request, &error, &self.config))?;
+            continuation = page.next_continuation_token.take();
             let truncated = page.is_truncated == Some(true);
             let page = key_page(request, page, truncated)?;
             // Some stores cut a page short before its first name, and only their token leads on.
@@ -183,7 +183,7 @@ impl S3 {
             .set_server_side_encryption(self.encryption())
             .set_ssekms_key_id(self.encryption_key());
         let copied = copy.customize().config_override(timeouts_for_work()).send().await;
-        let copied = copied.map_err(|error| failed(request, error, &self.config))?;
+        let copied = copied.map_err(|error| failed(request, &error, &self.config))?;
         match copied.copy_object_result.and_then(|result| result.e_tag) {
             Some(_) => Ok(()),
             None => Err(backend(request, Retry::Later, "the store did not say that it copied".to_owned())),
@@ -207,14 +207,14 @@ impl S3 {
                 .key(key)
                 .presigned(config)
                 .await
-                .map_err(|error| failed(request, error, &self.config))?,
+                .map_err(|error| failed(request, &error, &self.config))?,
             PresignMethod::Head => client
                 .head_object()
                 .bucket(bucket)
                 .key(key)
                 .presigned(config)
                 .await
-                .map_err(|error| failed(request, error, &self.config))?,
+                .map_err(|error| failed(request, &error, &self.config))?,
         };
         Ok(signed.uri().to_owned())
     }

@@ -20,17 +20,17 @@ pub(super) fn body(payload: &Payload) -> ByteStream {
     }
     let (pieces, length) = (Arc::clone(payload.pieces()), payload.length());
     ByteStream::new(SdkBody::retryable(move || {
-        SdkBody::from_body_1_x(Pieces { pieces: Arc::clone(&pieces), next: 0, left: length })
+        SdkBody::from_body_1_x(Sending { pieces: Arc::clone(&pieces), next: 0, left: length })
     }))
 }
 
-struct Pieces {
+struct Sending {
     pieces: Arc<[Bytes]>,
     next: usize,
     left: u64,
 }
 
-impl Body for Pieces {
+impl Body for Sending {
     type Data = Bytes;
     type Error = Infallible;
 

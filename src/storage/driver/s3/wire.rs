@@ -41,6 +41,31 @@ impl Intercept for UserAgent {
     }
 }
 
+/// Says that a request without a body has none: some stores and proxies want a length with every PUT and POST.
+#[derive(Debug)]
+pub(super) struct ContentLength;
+
+#[dyn_dispatch_hint]
+impl Intercept for ContentLength {
+    fn name(&self) -> &'static str {
+        "ContentLength"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        let empty = request.body().content_length() == Some(0);
+        if empty && matches!(request.method(), "PUT" | "POST") {
+            request.headers_mut().try_insert("content-length", "0")?;
+        }
+        Ok(())
+    }
+}
+
 /// Proves the body by `Content-MD5`, which every store knows, in place of the checksum headers that some refuse.
 #[derive(Debug)]
 pub(super) struct ContentMd5;

@@ -1,0 +1,33 @@
+//! Removing many keys: batches as large as a request takes, several at once.
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{Depth, ListQuery, MOST_KEYS, Service, list};
+use crate::storage::driver::More;
+use crate::storage::error::Result;
+
+/// Requests that remove keys at once.
+const DELETES_AT_ONCE: usize = 4;
+
+/// Removes the objects at `keys`.
+pub(super) async fn delete(service: &dyn Service, keys: Vec<String>) -> Result<()> {
+    let batches = keys.chunks(MOST_KEYS).map(|batch| service.delete(batch));
+    stream::iter(batches.collect::<Vec<_>>()).buffer_unordered(DELETES_AT_ONCE).try_collect().await
+}
+
+/// Removes every object whose key begins with `prefix`, page by page: the next is listed while one is removed.
+pub(super) async fn delete_below(service: &dyn Service, prefix: &str) -> Result<()> {
+    let pages = stream::try_unfold(Some(None::<String>), |step| async move {
+        let Some(after) = step else { return Ok(None) };
+        let query = ListQuery { prefix, depth: Depth::Tree, after: after.as_deref(), limit: MOST_KEYS };
+        let (page, last) = list::page(service, &query).await?;
+        let keys: Vec<String> = page.objects.into_iter().map(|object| object.key).collect();
+        let next = if page.more == More::Yes { last.map(Some) } else { None };
+        Ok::<_, crate::storage::error::Error>(Some((keys, next)))
+    });
+    pages
+        .try_for_each_concurrent(DELETES_AT_ONCE, |keys| async move {
+            if keys.is_empty() { Ok(()) } else { service.delete(&keys).await }
+        })
+        .await
+}

@@ -1,0 +1,1 @@
+//! Credentials that machines have.

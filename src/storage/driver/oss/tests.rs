@@ -1,0 +1,1 @@
+//! OSS against a server that verifies every signature.
