@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Error;
-use crate::oci::{Algorithm, Digest, Hasher, RepositoryName};
+use crate::oci::{Digest, Hasher, RepositoryName, digests_mentioned};
 use crate::storage::collection::{Fingerprint, fingerprint};
 use crate::storage::{Error as StorageError, Store};
 
@@ -108,27 +108,13 @@ fn strings_of(value: &Value, named: &mut Vec<Fingerprint>) {
 }
 
 fn digests_in(text: &[u8], named: &mut Vec<Fingerprint>) {
-    let mut rest = text;
-    while let Some(colon) = rest.iter().position(|byte| *byte == b':') {
-        let (before, after) = rest.split_at(colon);
-        let after = after.get(1..).unwrap_or_default();
-        for algorithm in Algorithm::ALL {
-            let hex = after.get(..algorithm.length() * 2).filter(|_| before.ends_with(algorithm.as_str().as_bytes()));
-            let mut output = [0; 64];
-            if let (Some(hex), Some(output)) = (hex, output.get_mut(..algorithm.length()))
-                && hex::decode_to_slice(hex, output).is_ok()
-                && let Some(digest) = Digest::from_output(algorithm, output)
-            {
-                named.push(fingerprint(&digest));
-            }
-        }
-        rest = after;
-    }
+    named.extend(digests_mentioned(text).iter().map(fingerprint));
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::Algorithm;
 
     fn digest(content: &str, algorithm: Algorithm) -> Digest {
         Hasher::digest(algorithm, content.as_bytes())

@@ -34,7 +34,6 @@ async fn every_call_of_a_run_may_fail_and_nothing_needed_goes() {
             for number in 0.. {
                 let memory = memory();
                 let kept = furnish(&memory).await;
-                std::thread::sleep(Duration::from_millis(2));
                 let faulty = Faulty::at(latency, Arc::clone(&memory));
                 faulty.fail(number, fault);
                 let driver: Arc<dyn Driver> = Arc::new(faulty.clone());
