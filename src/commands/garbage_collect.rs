@@ -65,7 +65,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Collects.
-pub(super) fn run(options: Options) -> ExitCode {
+pub(super) fn run(options: &Options) -> ExitCode {
     let loaded = match super::load(options.config.clone()) {
         Ok(loaded) => loaded,
         Err(code) => return code,
@@ -73,8 +73,8 @@ pub(super) fn run(options: Options) -> ExitCode {
     for warning in &loaded.warnings {
         eprintln!("registry: warning: {warning}");
     }
-    match super::blocking(collect(&options, &loaded.config)) {
-        Ok(report) => finish(&options, &report),
+    match super::blocking(collect(options, &loaded.config)) {
+        Ok(report) => finish(options, &report),
         Err(error) => super::failed(&error),
     }
 }

@@ -55,7 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match command_line.command {
         Some(Command::Serve { config }) => serve::run(config),
         Some(Command::Verify { config }) => verify::run(config),
-        Some(Command::GarbageCollect(options)) => garbage_collect::run(options),
+        Some(Command::GarbageCollect(options)) => garbage_collect::run(&options),
         None => {
             eprintln!("{}", CommandLine::command().render_help());
             ExitCode::SUCCESS

@@ -169,11 +169,13 @@ impl Collector {
         };
         let keys: Vec<Key> = doomed.iter().map(|(key, _)| key.clone()).collect();
         self.store.decide(epoch, &keys).await?;
+        report.spared += (list.len() - doomed.len()) as u64;
         tell(Event::Sweeping { doomed: keys.len() });
         sweep::sweep(&self.store, known, self.config.manifest_limit, &keys, sweep::Before::Nothing).await?;
         self.store.retire(epoch).await?;
-        doomed.iter().for_each(|(key, bytes)| report.removed.count(key, *bytes));
-        report.spared += (list.len() - doomed.len()) as u64;
+        for (key, bytes) in doomed {
+            report.removed.count(key, *bytes);
+        }
         Ok(())
     }
 

@@ -47,10 +47,14 @@ impl Garbage {
     pub(super) async fn of(store: &Store, marked: &Marked, older_than: SystemTime) -> Result<Self, Error> {
         let mut garbage = Self::default();
         for (name, found) in &marked.revisions {
-            found.iter().for_each(|found| garbage.add(Key::Revision(name.clone(), found.digest), 0));
+            for found in found {
+                garbage.add(Key::Revision(name.clone(), found.digest), 0);
+            }
         }
         for (name, found) in &marked.links {
-            found.iter().for_each(|found| garbage.add(Key::Link(name.clone(), found.digest), 0));
+            for found in found {
+                garbage.add(Key::Link(name.clone(), found.digest), 0);
+            }
         }
         let shelves = store.shelves().await?;
         let looks = shelves.iter().map(|shelf| unneeded(store, shelf, &marked.needed, older_than)).collect::<Vec<_>>();
@@ -58,7 +62,9 @@ impl Garbage {
         while let Some((stored, found)) = looks.try_next().await? {
             garbage.stored.blobs += stored.blobs;
             garbage.stored.bytes += stored.bytes;
-            found.iter().for_each(|found| garbage.add(Key::Blob(found.digest), found.size));
+            for found in found {
+                garbage.add(Key::Blob(found.digest), found.size);
+            }
         }
         Ok(garbage)
     }

@@ -176,9 +176,9 @@ impl Store {
         Ok(shelves)
     }
 
-    /// One page of the content on `shelf`.
-    pub async fn survey_shelf(&self, shelf: &Shelf, from: Option<Cursor>) -> Result<FoundPage> {
-        let Shelf(directory, scope) = shelf;
+    /// One page of the content on the shelf `on`.
+    pub async fn survey_shelf(&self, on: &Shelf, from: Option<Cursor>) -> Result<FoundPage> {
+        let Shelf(directory, scope) = on;
         let page = ListPage { after: from.and_then(|from| from.after), limit: PAGE };
         let (found, next) = match (scope, self.latency) {
             (Scope::Algorithm(algorithm), Latency::Local) => {

@@ -29,7 +29,9 @@ impl Store {
         let revisions =
             doomed.iter().flat_map(|(digest, _)| [paths.revision_link(digest), paths.revision_media_type(digest)]);
         let swept = self.delete_in_batches(&revisions.collect::<Vec<_>>()).await;
-        doomed.iter().for_each(|(digest, _)| self.revision_links.remove(name, digest));
+        for (digest, _) in doomed {
+            self.revision_links.remove(name, digest);
+        }
         swept
     }
 
@@ -38,7 +40,9 @@ impl Store {
         let paths = RepositoryPaths(name);
         let links: Vec<StoragePath> = doomed.iter().map(|digest| paths.layer_link(digest)).collect();
         let swept = self.delete_in_batches(&links).await;
-        doomed.iter().for_each(|digest| self.layer_links.remove(name, digest));
+        for digest in doomed {
+            self.layer_links.remove(name, digest);
+        }
         swept
     }
 

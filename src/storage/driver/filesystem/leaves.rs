@@ -32,10 +32,10 @@ impl Shared {
         for entry in on_page.iter().filter(|entry| entry.kind == EntryKind::Directory) {
             let below = format!("{}/{leaf}", entry.name);
             match rustix::fs::statat(&directory, &below, AtFlags::empty()) {
-                Ok(stat) if is_file(&stat) => {
+                Ok(raw) if is_file(&raw) => {
                     let path = prefix.listed(&below);
-                    let stat = object_stat(&path, &stat)?;
-                    tree.objects.push(TreeEntry { path, stat });
+                    let known = object_stat(&path, &raw)?;
+                    tree.objects.push(TreeEntry { path, stat: known });
                 }
                 Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
                 Err(errno) => return Err(failure("stat", &format!("{path}/{below}"), errno)),
