@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use peers::faults::{Fault, FaultProxy, Plan};
+use peers::oss::OssOptions;
 use peers::s3::{S3Options, S3Server};
 use tokio::net::TcpListener;
 
@@ -18,6 +19,8 @@ use tokio::net::TcpListener;
 enum Command {
     /// An S3 store with one bucket.
     S3(Store),
+    /// An OSS store with one bucket.
+    Oss(Store),
     /// A proxy before a store that adds latency and spoils requests; `GET /-/counts` tells what went through.
     Faults(Spoil),
 }
@@ -75,6 +78,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let options = S3Options { region, bucket, access_key, secret_key, habits: Vec::new() };
             let _server = S3Server::on(tokio::net::TcpListener::bind(listen).await?, options);
             std::future::pending().await
+        }
+        Command::Oss(store) => {
+            let Store { listen, bucket, access_key, secret_key, region } = store;
+            let options = OssOptions {
+                region: region.trim_start_matches("oss-").to_owned(),
+                bucket,
+                access_key_id: access_key,
+                access_key_secret: secret_key,
+                security_token: None,
+            };
+            peers::oss::serve(TcpListener::bind(listen).await?, options).await;
         }
         Command::Faults(spoil) => {
             let faults = if spoil.faults.is_empty() { Fault::PASSING.to_vec() } else { spoil.faults };

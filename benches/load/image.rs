@@ -13,7 +13,7 @@ use crate::report::{Meter, Tally};
 use crate::wire::{Connection, Reuse};
 
 /// Media type of the pushed manifests.
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// What to push and how hard.
 #[derive(Args)]
@@ -95,7 +95,8 @@ fn image(connection: &mut Connection, options: &Options, payload: &Payload) -> i
     Ok(format!("{repository} {tag} {}", payload::digest(manifest.as_bytes())))
 }
 
-fn manifest(config: &str, config_size: usize, layers: &[(String, usize)]) -> String {
+/// An image manifest of these layers, each a digest and its bytes.
+pub(crate) fn manifest(config: &str, config_size: usize, layers: &[(String, usize)]) -> String {
     let layers: Vec<Value> = layers
         .iter()
         .map(|(digest, size)| {

@@ -2,6 +2,7 @@
 //! machine the measured server keeps most of the processor. Prints one line of JSON per run; `benches/compare.sh`
 //! drives it. It knows HTTP/1.1 and the push and pull endpoints, and nothing of Berth's own code.
 
+mod bad_day;
 mod cold;
 mod get;
 mod image;
@@ -51,6 +52,8 @@ enum Work {
     PushImage(image::Options),
     /// Reads back the images that `push-image --list` named and checks every byte against its digest.
     Verify(verify::Options),
+    /// Pushes and pulls images from a registry whose store fails now and then, and judges every answer.
+    BadDay(bad_day::Options),
     /// Starts a program several times and tells how long it takes until its first answer.
     ColdStart(cold::Options),
     /// Pushes the fixed content that the reading rows ask for and prints its paths.
@@ -76,6 +79,7 @@ fn run(work: Work) -> io::Result<String> {
         Work::PushBlob(options) => push::run(&options),
         Work::PushImage(options) => image::run(&options),
         Work::Verify(options) => verify::run(&options),
+        Work::BadDay(options) => bad_day::run(&options),
         Work::ColdStart(options) => cold::run(&options),
         Work::Seed(options) => image::seed(&options),
     }

@@ -170,7 +170,7 @@ pub(crate) fn expect(answer: &Reader, wanted: &[u16], request: &str) -> io::Resu
 }
 
 /// Path and query of the Location header, whichever form the server gave it.
-fn location(answer: &Reader) -> io::Result<String> {
+pub(crate) fn location(answer: &Reader) -> io::Result<String> {
     let text = answer.header("location").ok_or_else(|| io::Error::other("the answer has no Location"))?;
     let path = match text.split_once("://") {
         Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),

@@ -222,6 +222,23 @@ impl Connection {
 
     /// Sends one request, whose body is `parts` in order, and reads the whole answer; its body is discarded.
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &str, parts: &[&[u8]]) -> io::Result<&Reader> {
+        self.request(method, path, headers, parts, Body::Discarded)
+    }
+
+    /// As [`send`](Self::send), and returns the answer's body beside it.
+    pub(crate) fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        parts: &[&[u8]],
+    ) -> io::Result<(&Reader, Vec<u8>)> {
+        self.request(method, path, headers, parts, Body::Kept)?;
+        let body = self.reader.kept.take().unwrap_or_default();
+        Ok((&self.reader, body))
+    }
+
+    fn request(&mut self, method: &str, path: &str, headers: &str, parts: &[&[u8]], body: Body) -> io::Result<&Reader> {
         let length: usize = parts.iter().map(|part| part.len()).sum();
         let framing = match method {
             "GET" | "HEAD" => String::new(),
@@ -236,7 +253,7 @@ impl Connection {
             first.extend_from_slice(small);
             rest = others;
         }
-        self.exchange(method, &first, rest, Body::Discarded)
+        self.exchange(method, &first, rest, body)
     }
 
     /// Asks for a path and returns the status and the whole body.

@@ -5,4 +5,5 @@
 #![allow(dead_code, unreachable_pub, clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 pub(crate) mod faults;
+pub(crate) mod oss;
 pub(crate) mod s3;

@@ -35,8 +35,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    Capabilities, Driver, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, Unfinished,
-    WriteMode,
+    Capabilities, Driver, Latency, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree,
+    Unfinished, WriteMode,
 };
 use crate::storage::error::{Error, Result, Retry, found};
 use crate::storage::layout::StoragePath;
@@ -99,6 +99,14 @@ impl Bucket {
 impl Driver for Bucket {
     fn name(&self) -> &'static str {
         self.store.service.name()
+    }
+
+    fn latency(&self) -> Latency {
+        Latency::Remote
+    }
+
+    fn object_key(&self, path: &StoragePath) -> String {
+        self.store.key(path)
     }
 
     async fn stat(&self, path: &StoragePath) -> Result<Stat> {
@@ -196,6 +204,12 @@ impl Driver for Bucket {
     async fn capabilities(&self) -> Result<Capabilities> {
         probe::capabilities(&self.store).await
     }
+}
+
+/// A driver over an empty bucket in memory, whose parts have `part` bytes.
+#[cfg(test)]
+pub(in crate::storage::driver) fn in_memory(part: u64) -> Bucket {
+    Bucket::new(Arc::new(fake::Fake::new(part)), "root")
 }
 
 /// The error for what a store answered and no store may, or for what it cannot take.

@@ -78,10 +78,8 @@ impl State {
         state.extend(self.part.to_be_bytes());
         encode_segments(&mut state, self.folded.as_slice());
         encode_segments(&mut state, &self.segments);
-        for pair in [self.tail.map(|tail| [tail.nonce, tail.bytes])] {
-            state.push(u8::from(pair.is_some()));
-            state.extend(pair.into_iter().flatten().flat_map(u64::to_be_bytes));
-        }
+        state.push(u8::from(self.tail.is_some()));
+        state.extend(self.tail.into_iter().flat_map(|tail| [tail.nonce, tail.bytes]).flat_map(u64::to_be_bytes));
         for nonce in [self.superseded.tail, self.superseded.folded] {
             state.push(u8::from(nonce.is_some()));
             state.extend(nonce.into_iter().flat_map(u64::to_be_bytes));
@@ -146,6 +144,7 @@ impl Rest<'_> {
     }
 
     /// What follows a byte that says whether it does.
+    #[expect(clippy::option_option, reason = "the outer one says whether it can be decoded, as everywhere here")]
     fn optional<T>(&mut self, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
         match self.take()? {
             [0] => Some(None),

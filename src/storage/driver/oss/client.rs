@@ -125,7 +125,7 @@ impl Client {
     /// What keeps the machine from speaking HTTP at all.
     pub(super) fn new(config: &Config, credentials: Provider) -> Result<Self, String> {
         Ok(Self {
-            http: connections(true)?,
+            http: connections(Route::AsTheMachine)?,
             credentials,
             bucket: config.bucket.clone(),
             region: config.region.clone(),
@@ -169,7 +169,7 @@ impl Client {
 
     async fn repeat(&self, request: &Request<'_>, rest: Rest) -> Result<(HeaderMap, Content), Failure> {
         let started = Instant::now();
-        let mut attempt = 1;
+        let (mut attempt, mut may_forget) = (1, true);
         loop {
             let mut failure = match timeout(request.patience(), self.attempt(request, rest)).await {
                 Ok(Ok(answer)) => return Ok(answer),
@@ -177,7 +177,8 @@ impl Client {
                 Err(_) => Failure::Slow,
             };
             failure.tell_repetition(attempt);
-            let refreshed = failure.is_about_credentials() && attempt == 1 && self.credentials.forget();
+            let refreshed = may_forget && failure.is_about_credentials() && self.credentials.forget();
+            may_forget &= !refreshed;
             let again = failure.may_pass() || refreshed;
             if !again || attempt >= ATTEMPTS || started.elapsed() > request.patience() {
                 return Err(failure);
@@ -236,8 +237,17 @@ enum Content {
     Coming(Response),
 }
 
-/// A pool of connections. `proxied` ones may go through a proxy that the environment names.
-pub(super) fn connections(proxied: bool) -> Result<reqwest::Client, String> {
+/// Which way connections take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// Through a proxy, where the environment names one.
+    AsTheMachine,
+    /// Straight to the host.
+    Direct,
+}
+
+/// A pool of connections.
+pub(super) fn connections(route: Route) -> Result<reqwest::Client, String> {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls()?)
         .redirect(reqwest::redirect::Policy::none())
@@ -246,7 +256,10 @@ pub(super) fn connections(proxied: bool) -> Result<reqwest::Client, String> {
         .pool_idle_timeout(POOL_IDLE)
         .tcp_nodelay(true)
         .user_agent(concat!("berth/", env!("CARGO_PKG_VERSION")));
-    let builder = if proxied { builder } else { builder.no_proxy() };
+    let builder = match route {
+        Route::AsTheMachine => builder,
+        Route::Direct => builder.no_proxy(),
+    };
     builder.build().map_err(|error| error.to_string())
 }
 

@@ -16,7 +16,7 @@ use time::macros::format_description;
 use super::config::Secret;
 
 /// What stays as it is in a query.
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 /// What stays as it is in a path.
 pub(super) const KEEPING_SLASHES: &AsciiSet = &UNRESERVED.remove(b'/');
 

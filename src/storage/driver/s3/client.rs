@@ -18,7 +18,7 @@ use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConn
 
 use super::config::{Addressing, Certificates, Config, Credentials, EndpointVariant, RequestLog};
 use super::unverified;
-use super::wire::{ContentLength, RequestLogger, UserAgent};
+use super::wire::{Collisions, ContentLength, RequestLogger, UserAgent};
 
 /// How often a request is sent before its failure is told.
 const ATTEMPTS: u32 = 6;
@@ -96,6 +96,7 @@ async fn base(config: &Config, http: SharedHttpClient) -> Result<Builder, String
         .http_client(http)
         .retry_config(retries)
         .retry_partition(RetryPartition::custom("s3").token_bucket(TokenBucket::new(RETRY_TOKENS)).build())
+        .retry_classifier(Collisions)
         .timeout_config(timeouts)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)

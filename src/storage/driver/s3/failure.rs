@@ -32,6 +32,9 @@ pub(super) struct Answer {
     pub(super) date: Option<String>,
 }
 
+/// Of a place that answers, and not as a store does.
+pub(super) const NOT_A_STORE: &str = "nothing there speaks S3: check storage.s3.regionendpoint and storage.s3.bucket";
+
 /// Messages are cut after this many characters.
 const LONGEST_MESSAGE: usize = 300;
 
@@ -56,23 +59,16 @@ impl Answer {
         Self { status: 200, code: text(code), message: text(message), ..Self::default() }
     }
 
-    /// Whether nothing lies where something was asked for.
+    /// Whether nothing lies where something was asked for. Only what says so does: a store may answer 404 to a person it
+    /// does not know, and so may a proxy before it, and content that is not missing must not be taken to be.
     pub(super) fn is_missing(&self) -> bool {
-        match self.code.as_str() {
-            "NoSuchKey" | "NoSuchUpload" => true,
-            "NoSuchBucket" => false,
-            _ => self.status == 404,
-        }
+        // `NotFound` is what the client library makes of a 404 without a body, the only answer that HEAD can have.
+        matches!(self.code.as_str(), "NoSuchKey" | "NoSuchUpload" | "NoSuchVersion" | "NotFound")
     }
 
     /// Whether a condition that came with the request does not hold.
     pub(super) fn is_unmet_condition(&self) -> bool {
         matches!(self.code.as_str(), "PreconditionFailed" | "NotModified") || matches!(self.status, 304 | 412)
-    }
-
-    /// Whether a request without the condition, or the same one later, must decide.
-    pub(super) fn is_conflict(&self) -> bool {
-        self.status == 409 && matches!(self.code.as_str(), "ConditionalRequestConflict" | "OperationAborted" | "")
     }
 
     /// Whether the store does not know this kind of request.
@@ -168,7 +164,9 @@ fn way_out(answer: &Answer, config: &Config) -> Option<String> {
         "NoSuchBucket" => format!("there is no bucket {bucket}: check storage.s3.bucket, or create it"),
         "InvalidBucketName" => format!("{bucket} is no bucket's name: check storage.s3.bucket"),
         "SignatureDoesNotMatch" => "check storage.s3.secretkey".to_owned(),
-        "InvalidAccessKeyId" | "InvalidAccessKey" | "NotSignedUp" => "check storage.s3.accesskey".to_owned(),
+        "InvalidAccessKeyId" | "InvalidAccessKey" | "XAdminUserNotFound" | "NotSignedUp" => {
+            "check storage.s3.accesskey".to_owned()
+        }
         "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => {
             "check storage.s3.sessiontoken, which is valid for some hours only".to_owned()
         }
@@ -183,13 +181,14 @@ fn way_out(answer: &Answer, config: &Config) -> Option<String> {
         | "IllegalLocationConstraintException"
         | "IncorrectEndpoint" => wrong_region(answer, config),
         "AccessDenied" | "AllAccessDisabled" | "AccountProblem" => format!(
-            "the credentials of storage.s3 may not do this in bucket {bucket}: allow ListBucket, \
-             ListBucketMultipartUploads, GetObject, PutObject, DeleteObject and AbortMultipartUpload"
+            "check storage.s3.accesskey and storage.s3.secretkey, and let them do ListBucket, \
+             ListBucketMultipartUploads, GetObject, PutObject, DeleteObject and AbortMultipartUpload in bucket {bucket}"
         ),
         "AccessControlListNotSupported" => "take storage.s3.objectacl out".to_owned(),
         "InvalidStorageClass" => "check storage.s3.storageclass".to_owned(),
         code if code.starts_with("KMS.") => "check storage.s3.keyid".to_owned(),
         "EntityTooSmall" => "check storage.s3.chunksize".to_owned(),
+        "" if answer.status == 404 => NOT_A_STORE.to_owned(),
         _ if answer.status == 301 || answer.status == 307 => wrong_region(answer, config),
         _ => return None,
     })
@@ -242,7 +241,7 @@ mod tests {
     fn what_is_missing_is_not_found_and_a_missing_bucket_is_a_wrong_configuration() {
         let request = Request { operation: "read", key: "a/b" };
         let config = Config::new("images");
-        for missing in [answer(404, "NoSuchKey", ""), answer(404, "", ""), answer(404, "NoSuchUpload", "")] {
+        for missing in [answer(404, "NoSuchKey", ""), answer(404, "NotFound", ""), answer(404, "NoSuchUpload", "")] {
             assert!(refused(request, &missing, &config).is_not_found(), "{missing:?}");
         }
         let error = refused(request, &answer(404, "NoSuchBucket", "no"), &config);
@@ -276,7 +275,9 @@ mod tests {
         let cases = [
             (403, "SignatureDoesNotMatch", "", "storage.s3.secretkey"),
             (403, "InvalidAccessKeyId", "", "storage.s3.accesskey"),
-            (403, "AccessDenied", "", "may not do this in bucket images"),
+            (403, "AccessDenied", "", "storage.s3.secretkey, and let them do ListBucket"),
+            (404, "XAdminUserNotFound", "", "storage.s3.accesskey"),
+            (404, "", "", "nothing there speaks S3"),
             (400, "ExpiredToken", "", "storage.s3.sessiontoken"),
             (403, "RequestTimeTooSkewed", "", "this machine's clock"),
             (301, "PermanentRedirect", "", "storage.s3.region, which is us-east-1"),

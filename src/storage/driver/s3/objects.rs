@@ -15,7 +15,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use super::S3;
 use super::client::{timeouts_for, timeouts_for_work};
 use super::config::Encryption;
-use super::failure::{Answer, Request, backend, failed, refused};
+use super::failure::{Answer, NOT_A_STORE, Request, backend, failed, refused};
 use super::payload::body;
 use crate::storage::driver::bucket::{Depth, Fetched, Head, KeyEntry, KeyPage, ListQuery, Payload, Version};
 use crate::storage::driver::{More, PresignMethod, WriteMode};
@@ -24,26 +24,18 @@ use crate::storage::error::{Error, Result, Retry};
 /// A transfer that delivers nothing for this long has died.
 const IDLE: Duration = Duration::from_mins(1);
 
-/// How often a conditional write is repeated while the store says that another one is under way.
-const CONFLICTS: usize = 4;
-
 impl S3 {
     /// One cheap request that needs all that the configuration says.
     pub(super) async fn check(&self) -> Result<()> {
         let prefix = self.config.root_directory.trim_matches('/');
         let request = self.requests().list_objects_v2().bucket(&self.config.bucket).prefix(prefix).max_keys(1);
         let place = Request { operation: "open bucket", key: &self.config.bucket };
-        match request.send().await {
+        let answered = request.send().await.map_err(|error| failed(place, &error, &self.config));
+        match answered {
             Ok(_) => Ok(()),
-            Err(error) => {
-                let error = failed(place, &error, &self.config);
-                // Whatever has the bucket's address and knows no bucket there is not the store that was meant.
-                if error.is_not_found() {
-                    let text = "nothing there speaks S3: check storage.s3.regionendpoint and storage.s3.bucket";
-                    return Err(backend(place, Retry::Pointless, text.to_owned()));
-                }
-                Err(error)
-            }
+            // No store says of a listing that it is not there.
+            Err(Error::NotFound { .. }) => Err(backend(place, Retry::Pointless, NOT_A_STORE.to_owned())),
+            Err(error) => Err(error),
         }
     }
 
@@ -114,32 +106,25 @@ impl S3 {
 
     pub(super) async fn put_object(&self, key: &str, content: &Payload, mode: WriteMode) -> Result<()> {
         let request = Request { operation: "write", key };
-        let mut conflicts = 0;
-        loop {
-            let put = self
-                .requests()
-                .put_object()
-                .bucket(&self.config.bucket)
-                .key(key)
-                .content_length(length(content))
-                .body(body(content))
-                .set_if_none_match((mode == WriteMode::CreateOnly).then(|| "*".to_owned()))
-                .set_storage_class(self.storage_class())
-                .set_acl(self.acl())
-                .set_server_side_encryption(self.encryption())
-                .set_ssekms_key_id(self.encryption_key());
-            let sent = put.customize().disable_payload_signing().config_override(timeouts_for(content.length())).send();
-            let Err(error) = sent.await else { return Ok(()) };
-            match Answer::of(&error) {
-                Some(answer) if mode == WriteMode::CreateOnly && answer.is_unmet_condition() => {
-                    return Err(Error::AlreadyExists { path: key.to_owned() });
-                }
-                // Another writer is at it; the next answer says who won.
-                Some(answer) if mode == WriteMode::CreateOnly && answer.is_conflict() && conflicts < CONFLICTS => {
-                    conflicts += 1;
-                }
-                _ => return Err(failed(request, &error, &self.config)),
+        let put = self
+            .requests()
+            .put_object()
+            .bucket(&self.config.bucket)
+            .key(key)
+            .content_length(length(content))
+            .body(body(content))
+            .set_if_none_match((mode == WriteMode::CreateOnly).then(|| "*".to_owned()))
+            .set_storage_class(self.storage_class())
+            .set_acl(self.acl())
+            .set_server_side_encryption(self.encryption())
+            .set_ssekms_key_id(self.encryption_key());
+        let sent = put.customize().disable_payload_signing().config_override(timeouts_for(content.length())).send();
+        let Err(error) = sent.await else { return Ok(()) };
+        match Answer::of(&error) {
+            Some(answer) if mode == WriteMode::CreateOnly && answer.is_unmet_condition() => {
+                Err(Error::AlreadyExists { path: key.to_owned() })
             }
+            _ => Err(failed(request, &error, &self.config)),
         }
     }
 

@@ -22,3 +22,32 @@ fn config() -> Config {
 }
 
 contract_tests!(ignored: { (open(&config()).await.unwrap(), ()) });
+
+#[tokio::test]
+#[ignore = "needs a store"]
+async fn a_wrong_configuration_is_one_clear_error_at_start() {
+    let right = config();
+    let Credentials::Given { access_key, secret_key, .. } = right.credentials.clone() else { panic!("keys are given") };
+    let given = |access_key: &str, secret_key: Secret| Credentials::Given {
+        access_key: access_key.to_owned(),
+        secret_key,
+        session_token: None,
+    };
+    let nobody = format!("{}0", access_key.split_at(access_key.len() - 1).0);
+    let cases = [
+        (Config { bucket: "berth-nowhere".to_owned(), ..right.clone() }, "storage.s3.bucket"),
+        (Config { credentials: given(&access_key, Secret::new("hushhush")), ..right.clone() }, "storage.s3.secretkey"),
+        (Config { credentials: given(&nobody, secret_key), ..right.clone() }, "storage.s3.accesskey"),
+        (Config { region: "mars".to_owned(), ..right.clone() }, "storage.s3.region"),
+    ];
+    for (config, key) in cases {
+        match open(&config).await {
+            // MinIO takes any region.
+            Ok(_) => assert_eq!(key, "storage.s3.region"),
+            Err(error) => {
+                assert!(error.to_string().contains(key), "{error}");
+                assert!(!format!("{error:?}").contains("hush"));
+            }
+        }
+    }
+}

@@ -8,6 +8,7 @@ use super::*;
 use crate::peers::s3::{Habit, Recorded, S3Options, S3Server};
 use crate::storage::driver::More;
 use crate::storage::driver::bucket::{Depth, KeyEntry};
+use crate::storage::driver::contract::contract_tests;
 use crate::storage::error::Error;
 
 /// The configuration that reaches `server`.
@@ -64,6 +65,32 @@ fn assert_plain(requests: &[Recorded]) {
     }
 }
 
+mod contract {
+    use super::*;
+
+    contract_tests!({
+        let server = server_with(&[]);
+        (open(&Config { root_directory: "/some/root/".to_owned(), ..config_for(&server) }).await.unwrap(), server)
+    });
+}
+
+/// The habits that hurt most, all at once.
+mod contract_of_a_difficult_store {
+    use super::*;
+
+    contract_tests!({
+        let server = server_with(&[
+            Habit::IgnoresConditions,
+            Habit::NoDeleteObjects,
+            Habit::RefusesChecksums,
+            Habit::RefusesAwsChunked,
+            Habit::EqualParts,
+            Habit::StartAfterWithinPrefix,
+        ]);
+        (open(&config_for(&server)).await.unwrap(), server)
+    });
+}
+
 #[tokio::test]
 async fn what_is_written_is_read_whole_and_in_part() {
     let server = server_with(&[]);
@@ -103,7 +130,8 @@ async fn create_only_spares_what_exists() {
     let error = s3.put("k", text("second"), WriteMode::CreateOnly).await.unwrap_err();
     assert!(matches!(error, Error::AlreadyExists { path } if path == "k"));
     assert_eq!(get(&s3, "k").await, "first");
-    server.refuse_next(1, 409, "ConditionalRequestConflict");
+    // Another writer is at it; the store wants to be asked again.
+    server.refuse_next(2, 409, "ConditionalRequestConflict");
     s3.put("other", text("third"), WriteMode::CreateOnly).await.unwrap();
 }
 

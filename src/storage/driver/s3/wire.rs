@@ -1,4 +1,4 @@
-//! What is changed on requests just before they are signed, and the log of them.
+//! What is changed on requests just before they are signed, what is repeated, and the log of all.
 //!
 //! Never looks at bodies that are streamed, and never logs a header: signatures and session tokens are in them.
 
@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use aws_sdk_s3::config::interceptors::{
     BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+    InterceptorContext,
 };
+use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
@@ -95,6 +97,24 @@ impl Intercept for ContentMd5 {
         }
         headers.try_insert("content-md5", base64::engine::general_purpose::STANDARD.encode(digest))?;
         Ok(())
+    }
+}
+
+/// Repeats what the client library does not: requests that met another one at the same key, such as a write while the
+/// store clears away the emptied directory around it, and those that came too often.
+#[derive(Debug)]
+pub(super) struct Collisions;
+
+impl ClassifyRetry for Collisions {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        match context.response().map(|response| response.status().as_u16()) {
+            Some(408 | 409 | 429) => RetryAction::transient_error(),
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "Collisions"
     }
 }
 

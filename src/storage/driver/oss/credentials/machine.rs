@@ -1,4 +1,5 @@
-//! Keys that a machine has: in its environment, by the role of its OIDC token (RRSA), by the role of the instance.
+//! Keys that a machine has: in its environment, by a role that those may take on or that its OIDC token gives (RRSA), by
+//! the role of the instance.
 //!
 //! Names of variables are those of Alibaba's own programs.
 
@@ -7,15 +8,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::super::client::connections;
+use super::super::client::{Route, connections};
 use super::super::config::Secret;
 use super::super::sign::Keys;
 use super::Held;
+use super::role::{self, Voucher};
 
 /// Where an instance asks about itself.
 const METADATA: &str = "http://100.100.100.200";
@@ -25,7 +26,9 @@ const STS: &str = "https://sts.aliyuncs.com";
 
 /// A service this near answers at once, or is not there.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
-const STS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Names a file with an OIDC token.
+const TOKEN_FILE: &str = "ALIBABA_CLOUD_OIDC_TOKEN_FILE";
 
 const NONE_FOUND: &str = "no credentials were found: set storage.oss.accesskeyid and storage.oss.accesskeysecret, or \
                           ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, or give this machine a role";
@@ -51,15 +54,16 @@ impl Machine {
 
     /// The first keys that are there.
     pub(super) async fn keys(&self, http: &reqwest::Client) -> Result<Held, String> {
-        if let Some(keys) = self.from_environment() {
-            return Ok(Held { keys: Arc::new(keys), expires: None });
+        let role = self.variable("ALIBABA_CLOUD_ROLE_ARN");
+        match (self.from_environment(), role) {
+            (Some(keys), Some(role)) => return self.assume(http, role, Voucher::Keys(&keys)).await,
+            (Some(keys), None) => return Ok(Held { keys: Arc::new(keys), expires: None }),
+            (None, _) => {}
         }
-        if let (Some(role), Some(provider), Some(file)) = (
-            self.variable("ALIBABA_CLOUD_ROLE_ARN"),
-            self.variable("ALIBABA_CLOUD_OIDC_PROVIDER_ARN"),
-            self.variable("ALIBABA_CLOUD_OIDC_TOKEN_FILE"),
-        ) {
-            return self.from_token(http, role, provider, file).await;
+        let provider = self.variable("ALIBABA_CLOUD_OIDC_PROVIDER_ARN");
+        if let (Some(role), Some(provider), Some(file)) = (role, provider, self.variable(TOKEN_FILE)) {
+            let token = read(file.to_owned()).await?;
+            return self.assume(http, role, Voucher::Token { provider, token: token.trim() }).await;
         }
         if self.variable("ALIBABA_CLOUD_ECS_METADATA_DISABLED").is_some_and(|word| word.eq_ignore_ascii_case("true")) {
             return Err(NONE_FOUND.to_owned());
@@ -80,49 +84,15 @@ impl Machine {
             .or_else(|| named("OSS_ACCESS_KEY_ID", "OSS_ACCESS_KEY_SECRET", "OSS_SESSION_TOKEN"))
     }
 
-    /// `AssumeRoleWithOIDC`, which the token itself vouches for.
-    async fn from_token(&self, http: &reqwest::Client, role: &str, provider: &str, file: &str) -> Result<Held, String> {
-        let token = tokio::task::spawn_blocking({
-            let file = file.to_owned();
-            move || {
-                std::fs::read_to_string(&file)
-                    .map_err(|error| format!("{file}, named by ALIBABA_CLOUD_OIDC_TOKEN_FILE, cannot be read: {error}"))
-            }
-        });
-        let token = token.await.map_err(|error| error.to_string())??;
+    async fn assume(&self, http: &reqwest::Client, role: &str, voucher: Voucher<'_>) -> Result<Held, String> {
         let endpoint = self.variable("ALIBABA_CLOUD_STS_ENDPOINT").unwrap_or(STS);
         let url = if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") };
-        let now = OffsetDateTime::now_utc().replace_nanosecond(0).ok().and_then(|now| now.format(&Rfc3339).ok());
         let session = self.variable("ALIBABA_CLOUD_ROLE_SESSION_NAME").unwrap_or("berth");
-        let form = [
-            ("Action", "AssumeRoleWithOIDC"),
-            ("Version", "2015-04-01"),
-            ("Format", "JSON"),
-            ("Timestamp", now.as_deref().unwrap_or_default()),
-            ("SignatureNonce", &uuid::Uuid::new_v4().to_string()),
-            ("RoleArn", role),
-            ("OIDCProviderArn", provider),
-            ("OIDCToken", token.trim()),
-            ("RoleSessionName", session),
-        ];
-        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let form: Vec<String> = form.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
-        let request = http
-            .post(format!("{}/", url.trim_end_matches('/')))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .timeout(STS_TIMEOUT)
-            .body(form.join("&"));
-        let failed = |reason: String| format!("the role {role} was not given by {url}: {reason}");
-        let (status, content) = answer(request).await.map_err(failed)?;
-        let answer: Assumed = serde_json::from_slice(&content).map_err(|error| failed(error.to_string()))?;
-        match answer.credentials {
-            Some(credentials) => credentials.held().map_err(failed),
-            None => Err(failed(format!("status {status}, {}: {}", answer.code, answer.message))),
-        }
+        role::assume(http, &url, role, session, voucher).await
     }
 
     async fn from_instance(&self) -> Result<Held, String> {
-        let http = connections(false)?;
+        let http = connections(Route::Direct)?;
         let token = http
             .put(format!("{}/latest/api/token", self.metadata))
             .header("x-aliyun-ecs-metadata-token-ttl-seconds", "21600")
@@ -158,8 +128,17 @@ impl Machine {
     }
 }
 
+/// The token is written anew now and then, so it is read each time.
+async fn read(file: String) -> Result<String, String> {
+    let reading = tokio::task::spawn_blocking(move || {
+        std::fs::read_to_string(&file)
+            .map_err(|error| format!("{file}, named by {TOKEN_FILE}, cannot be read: {error}"))
+    });
+    reading.await.map_err(|error| error.to_string())?
+}
+
 /// Status and body of a short answer.
-async fn answer(request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), String> {
+pub(super) async fn answer(request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), String> {
     const LONGEST: usize = 64 << 10;
     let mut response = request.send().await.map_err(|error| error.without_url().to_string())?;
     let mut content = Vec::new();
@@ -172,19 +151,10 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), Stri
     Ok((response.status().as_u16(), content))
 }
 
+/// Keys as the services write them.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Assumed {
-    credentials: Option<Temporary>,
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Temporary {
+pub(super) struct Temporary {
     access_key_id: String,
     access_key_secret: String,
     security_token: String,
@@ -192,7 +162,8 @@ struct Temporary {
 }
 
 impl Temporary {
-    fn held(self) -> Result<Held, String> {
+    /// What is used of them.
+    pub(super) fn held(self) -> Result<Held, String> {
         let expires = OffsetDateTime::parse(&self.expiration, &Rfc3339)
             .map_err(|_| "the answer does not say when the keys expire".to_owned())?;
         let (secret, token) = (Secret::new(self.access_key_secret), Some(Secret::new(self.security_token)));

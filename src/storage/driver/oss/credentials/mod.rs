@@ -3,6 +3,7 @@
 //! One renewal at a time; meanwhile, and when it fails, what is still good is used. Must not print a secret.
 
 mod machine;
+mod role;
 #[cfg(test)]
 mod tests;
 
