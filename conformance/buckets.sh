@@ -24,7 +24,7 @@ contract=$(cargo test --manifest-path "$root/Cargo.toml" --locked --lib --no-run
     | jq -r 'select(.reason == "compiler-artifact" and .target.kind == ["lib"] and .profile.test).executable')
 [ -x "${contract:-}" ] || die "the contract was not built"
 
-# passes: the contract passes, and there was one.
+# passes: the contract passes on the running store, and there was one.
 passes() {
     BERTH_S3_ENDPOINT=$ENDPOINT BERTH_S3_BUCKET=$BUCKET BERTH_S3_ACCESS_KEY=$ACCESS_KEY BERTH_S3_SECRET_KEY=$SECRET_KEY \
         BERTH_S3_REGION=$REGION "$contract" --ignored real_bucket > "$work/contract.log" 2>&1 \

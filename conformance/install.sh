@@ -108,6 +108,7 @@ cosign() {
 # Object stores to test the bucket drivers against. Garage is written in Rust and takes six minutes to build.
 stores() {
     packages nginx=nginx-light
+    python3 -c 'import ensurepip, venv' 2> /dev/null || timed python3-venv apt_install python3 python3-venv || true
     program minio github.com/minio/minio v0.0.0-20260212201848-7aac2a2c5b7c
     program versitygw github.com/versity/versitygw/cmd/versitygw v1.8.0
     garage_from_source 2.5.0

@@ -77,7 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
             let Store { listen, bucket, access_key, secret_key, region } = store;
             let options = S3Options { region, bucket, access_key, secret_key, habits: Vec::new() };
             let _server = S3Server::on(tokio::net::TcpListener::bind(listen).await?, options);
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         Command::Oss(store) => {
             let Store { listen, bucket, access_key, secret_key, region } = store;

@@ -73,7 +73,7 @@ pub(crate) fn run(options: &Options) -> io::Result<String> {
     let begun = Instant::now();
     let operation = |connection: &mut Connection, tally: &mut Tally| {
         let number = number.fetch_add(1, Ordering::Relaxed);
-        let layer = if number % LARGE_EVERY == 0 { &large } else { &small };
+        let layer = if number.is_multiple_of(LARGE_EVERY) { &large } else { &small };
         // Both ways to push a blob, by turns.
         let style = if number.is_multiple_of(2) { Style::Patch } else { Style::Put };
         let image = Image::new(layer, number);

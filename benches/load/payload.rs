@@ -39,8 +39,18 @@ impl Payload {
         Self::with_run(size, 0)
     }
 
+    /// Content that shares no stretch with any other: for stores that keep equal stretches once. Making it costs the client
+    /// as much as hashing it.
+    pub(crate) fn apart(size: usize, number: u64) -> Self {
+        let fresh = Self::new(0);
+        Self::made_of(noise(size.saturating_sub(ENDING), fresh.run ^ number.rotate_left(32)), fresh.run)
+    }
+
     fn with_run(size: usize, run: u64) -> Self {
-        let beginning = noise(size.saturating_sub(ENDING));
+        Self::made_of(noise(size.saturating_sub(ENDING), 0), run)
+    }
+
+    fn made_of(beginning: Vec<u8>, run: u64) -> Self {
         let state = Sha256::new_with_prefix(&beginning);
         Self { beginning, state, run, next: AtomicU64::new(0) }
     }
@@ -78,8 +88,9 @@ fn name(hash: Sha256) -> String {
 }
 
 /// Bytes of a xorshift generator: fast to make and without any pattern that a compressor would find.
-fn noise(size: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+fn noise(size: usize, seed: u64) -> Vec<u8> {
+    // The generator stands still at zero.
+    let mut state = (0x9e37_79b9_7f4a_7c15_u64 ^ seed).max(1);
     let mut bytes = Vec::with_capacity(size + 8);
     while bytes.len() < size {
         state ^= state << 13;

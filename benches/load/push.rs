@@ -2,7 +2,7 @@
 //! held open beside the pushes, to see what they cost the server in memory.
 
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// The order of requests.
     #[arg(long, value_enum, default_value = "patch")]
     style: Style,
+    /// Blobs that share no stretch of bytes, for stores that keep equal stretches once.
+    #[arg(long)]
+    apart: bool,
     /// Connections that ask for `/v2/` once and then stay open without a word until the end.
     #[arg(long, default_value_t = 0)]
     idle: usize,
@@ -59,15 +62,18 @@ pub(crate) struct Options {
 /// Runs the load.
 pub(crate) fn run(options: &Options) -> io::Result<String> {
     let payload = Payload::new(options.size);
+    let next = AtomicU64::new(1);
     let idle = hold(options)?;
     let meter = Meter::start(&options.target)?;
     let tally = share(
         options.connections,
         options.count,
         |connection, tally| {
+            let own = options.apart.then(|| Payload::apart(options.size, next.fetch_add(1, Ordering::Relaxed)));
+            let payload = own.as_ref().unwrap_or(&payload);
             let unique = payload.unique();
             let begun = Instant::now();
-            blob(connection, options.style, &options.repository, &payload, &unique)?;
+            blob(connection, options.style, &options.repository, payload, &unique)?;
             tally.finish(begun.elapsed(), payload.size() as u64);
             Ok(())
         },

@@ -3,8 +3,10 @@
 //! Human messages go to stderr. Exit codes: 0 done, 1 failed, 2 the command line makes no sense.
 
 mod garbage_collect;
+mod reload_rules;
 mod serve;
 mod storage;
+mod user;
 mod verify;
 
 use std::ffi::OsString;
@@ -31,10 +33,10 @@ enum Command {
         config: Option<PathBuf>,
     },
     /// Check a configuration: read it, connect to what it names, change nothing
-    Verify {
-        /// The configuration file; found as by serve without one
-        config: Option<PathBuf>,
-    },
+    Verify(verify::Options),
+    /// Add, remove and list the users of an htpasswd file
+    #[command(subcommand)]
+    User(user::Command),
     /// Remove content that nothing refers to
     #[command(name = "garbage-collect")]
     GarbageCollect(garbage_collect::Options),
@@ -54,7 +56,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match command_line.command {
         Some(Command::Serve { config }) => serve::run(config),
-        Some(Command::Verify { config }) => verify::run(config),
+        Some(Command::Verify(options)) => verify::run(options),
+        Some(Command::User(command)) => user::run(command),
         Some(Command::GarbageCollect(options)) => garbage_collect::run(&options),
         None => {
             eprintln!("{}", CommandLine::command().render_help());
@@ -77,12 +80,16 @@ fn name_serve(mut arguments: Vec<OsString>) -> Vec<OsString> {
 
 /// Loads the configuration that `argument` names, or says on stderr everything that is wrong with it.
 fn load(argument: Option<PathBuf>) -> Result<Loaded, ExitCode> {
-    // A variable that is not Unicode cannot be one of ours.
-    let environment: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let environment = environment();
     let source = config::find_path(argument, environment.clone());
     Config::load(source, environment).map_err(|error| failed(&error))
+}
+
+/// The variables. One that is not Unicode cannot be one of ours.
+fn environment() -> Vec<(String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
 }
 
 /// Runs what needs to wait for a network, in a command that otherwise does not.

@@ -59,7 +59,8 @@ async fn serve(loaded: Loaded) -> Result<Outcome, Refusal> {
         tokio::spawn(UploadPurger::new(store.clone(), purging).run());
     }
     let registry = Arc::new(Registry::new(config.registry, store));
-    let authenticator = Arc::new(Authenticator::new(config.auth));
+    let authenticator = Arc::new(Authenticator::open(config.auth)?);
+    super::reload_rules::start(&origin, Arc::clone(&authenticator));
     let app = routes::router(config.routes, registry, authenticator, telemetry.health.clone());
     announce(&origin, bound.address(), &config.storage.driver);
     let shutdown = Shutdown::on_signals()?;

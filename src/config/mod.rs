@@ -5,6 +5,7 @@
 //! Only `server` and `commands` may import this room.
 
 mod auth;
+mod auth_rules;
 mod document;
 mod environment;
 mod error;

@@ -190,7 +190,11 @@ const AUTH: &[Key] = &[
     section("silly", &[value("realm"), value("service")]),
     section("htpasswd", &[value("realm"), value("path")]),
     section("token", TOKEN),
+    key("access", Shape::List(&Shape::Section(ACCESS))),
+    names("groups"),
 ];
+
+const ACCESS: &[Key] = &[words("who"), words("repositories"), words("actions")];
 
 const TOKEN: &[Key] = &[
     value("realm"),

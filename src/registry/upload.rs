@@ -226,7 +226,7 @@ impl Registry {
             abort(upload).await;
             return Err(Error::DigestMismatch { expected: *digest, computed });
         }
-        self.store.publish_upload(upload.staged, digest).await?;
+        self.store.publish_upload(upload.staged, digest).await.map_err(session_error)?;
         self.store.link_blob(name, digest, digest).await?;
         self.spare_blob(name, digest).await;
         Ok(())

@@ -9,18 +9,18 @@ use std::task::{Context, Poll};
 
 use axum::body::Body;
 use futures_util::FutureExt;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_RANGE};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_RANGE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 
-use crate::auth::{Authenticator, Credentials, Grant};
+use crate::auth::{Authenticator, Authorization, Credentials, Grant, Refusal};
 use crate::registry::{self, Registry, UploadSession};
 use crate::telemetry::HealthChecks;
 
 use super::body::{Drained, RequestBody};
 use super::client::Redirects;
 use super::endpoint::{Effect, Endpoint};
-use super::location::Addresses;
+use super::location::{Addresses, peer_address};
 use super::path::{self, Shape};
 use super::query::Query;
 use super::uploads::Session;
@@ -142,8 +142,8 @@ impl Door {
         endpoint: &Endpoint,
         body: &mut RequestBody,
     ) -> Result<Response<Body>, Error> {
-        let grant =
-            &self.authenticator.authorize(credentials(&parts.headers), endpoint.access()).map_err(Error::Refused)?;
+        let credentials = Credentials { authorization: authorization(&parts.headers), address: peer_address(parts) };
+        let grant = &self.authenticator.authorize(credentials, endpoint.access()).await.map_err(Error::Refused)?;
         if endpoint.effect() == Effect::Writes {
             self.registry.writable().map_err(Error::by_registry)?;
         }
@@ -192,6 +192,9 @@ impl Door {
                     self.locate_session(parts, headers, endpoint, session);
                 }
             }
+            Error::Refused(Refusal::Unauthorized { challenge, .. }) => {
+                answer::set(headers, WWW_AUTHENTICATE, challenge.header(self.addresses.origin(parts).as_deref()));
+            }
             Error::RangeUnsatisfiable { size } => answer::set(headers, CONTENT_RANGE, format!("bytes */{size}")),
             _ => {}
         }
@@ -228,14 +231,14 @@ async fn caught(parts: &Parts, answering: impl Future<Output = Response<Body>>) 
     })
 }
 
-/// What the request shows to prove whose it is. Two `Authorization` headers are two stories, so neither counts.
-fn credentials(headers: &HeaderMap) -> Credentials<'_> {
+/// What the request shows to prove whose it is. Two headers are two stories, and so none that can be believed.
+fn authorization(headers: &HeaderMap) -> Authorization<'_> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let authorization = match (values.next(), values.next()) {
-        (Some(value), None) => value.to_str().ok(),
-        _ => None,
-    };
-    Credentials { authorization }
+    match (values.next(), values.next()) {
+        (None, _) => Authorization::Absent,
+        (Some(value), None) => value.to_str().map_or(Authorization::Unreadable, Authorization::Text),
+        (Some(_), Some(_)) => Authorization::Unreadable,
+    }
 }
 
 /// What a panic said, for the log.
@@ -262,12 +265,14 @@ mod tests {
     }
 
     #[test]
-    fn two_stories_of_who_one_is_are_none() {
+    fn two_stories_of_who_one_is_are_neither_one_nor_none() {
         let mut headers = HeaderMap::new();
-        assert_eq!(credentials(&headers).authorization, None);
+        assert_eq!(authorization(&headers), Authorization::Absent);
         headers.append(AUTHORIZATION, HeaderValue::from_static("Basic a"));
-        assert_eq!(credentials(&headers).authorization, Some("Basic a"));
+        assert_eq!(authorization(&headers), Authorization::Text("Basic a"));
         headers.append(AUTHORIZATION, HeaderValue::from_static("Basic b"));
-        assert_eq!(credentials(&headers).authorization, None);
+        assert_eq!(authorization(&headers), Authorization::Unreadable);
+        headers.insert(AUTHORIZATION, HeaderValue::from_bytes(b"Basic \xff").unwrap());
+        assert_eq!(authorization(&headers), Authorization::Unreadable);
     }
 }

@@ -182,7 +182,7 @@ impl Error {
             }
             Self::Unhealthy => Told::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", said()).retry_after(5),
             Self::Panic => failed(),
-            Self::Refused(refusal) => match *refusal {},
+            Self::Refused(refusal) => refused_by_auth(refusal),
             Self::Registry(error) => refused_by_registry(error),
         }
     }
@@ -191,6 +191,15 @@ impl Error {
 /// A failure of ours. What failed is for the log alone.
 fn failed() -> Told {
     Told::new(StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN", "the registry failed; its log says why")
+}
+
+fn refused_by_auth(refusal: &Refusal) -> Told {
+    let said = refusal.to_string();
+    match refusal {
+        Refusal::Unauthorized { .. } => Told::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", said),
+        Refusal::Denied { .. } => Told::new(StatusCode::FORBIDDEN, "DENIED", said),
+        Refusal::Busy => Told::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", said).retry_after(1),
+    }
 }
 
 fn refused_by_registry(error: &registry::Error) -> Told {

@@ -36,11 +36,35 @@ struct Referrers<'a> {
 
 /// `GET /v2/_catalog`.
 pub(super) async fn catalog(call: &Call<'_>, page: &PageRequest) -> Result<Response<Body>, Error> {
-    let found = call.registry.catalog(page).await.map_err(Error::by_registry)?;
+    let found = visible(call, page).await?;
     let repositories = found.items.iter().map(RepositoryName::as_str).collect();
     let mut response = answer::json(document(&Catalog { repositories }));
     link_next(call, &mut response, "_catalog", &found, &[]);
     Ok(response)
+}
+
+/// The page without what the holder of the grant may not see. Its end is the last name that may be seen, because the
+/// link to the next page tells it.
+async fn visible(call: &Call<'_>, page: &PageRequest) -> Result<Page<RepositoryName>, Error> {
+    let mut found = call.registry.catalog(page).await.map_err(Error::by_registry)?;
+    if call.grant.sees_whole_catalog() {
+        return Ok(found);
+    }
+    let limit = found.limit;
+    found.items.retain(|name| call.grant.may_see(name));
+    while found.items.len() < limit
+        && let Some(after) = found.next.take()
+    {
+        let more = PageRequest { after: Some(after), limit: None };
+        let mut more = call.registry.catalog(&more).await.map_err(Error::by_registry)?;
+        more.items.retain(|name| call.grant.may_see(name));
+        found.items.append(&mut more.items);
+        found.next = more.next;
+    }
+    let further = found.next.is_some() || found.items.len() > limit;
+    found.items.truncate(limit);
+    found.next = found.items.last().filter(|_| further).map(ToString::to_string);
+    Ok(found)
 }
 
 /// `GET /v2/<name>/tags/list`.

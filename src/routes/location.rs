@@ -102,7 +102,7 @@ impl Addresses {
     }
 
     /// `scheme://host` as the client sees it: by `Forwarded`, else by `X-Forwarded-*`, else by the request itself.
-    fn origin(&self, parts: &Parts) -> Option<String> {
+    pub(super) fn origin(&self, parts: &Parts) -> Option<String> {
         let mut scheme = match self.scheme {
             Scheme::Http => "http",
             Scheme::Https => "https",
@@ -187,7 +187,7 @@ fn checked_host(text: &str) -> Option<&str> {
 }
 
 /// The address that the request's connection comes from; `None` on a unix socket.
-fn peer_address(parts: &Parts) -> Option<IpAddr> {
+pub(super) fn peer_address(parts: &Parts) -> Option<IpAddr> {
     let PeerAddress(peer) = parts.extensions.get::<PeerAddress>()?;
     peer.map(|address| address.ip())
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use axum::body::Body;
-use berth::auth::{self, Authenticator};
+use berth::auth::Authenticator;
 use berth::oci::{Algorithm, Hasher};
 use berth::registry::{self, Deletion, Registry};
 use berth::routes::{self, FileBody};
@@ -94,6 +94,15 @@ impl Berth {
         let driver = driver::open(storage, driver::Access::ReadWrite).now_or_never().unwrap().unwrap();
         let store = Store::new(driver, storage);
         Self { app: app(rules, config, store.clone(), HealthChecks::new()), directory: None, store }
+    }
+
+    /// A registry that asks `authenticator` about everybody.
+    pub fn guarded(driver: Driver, authenticator: Authenticator) -> Self {
+        let open = Self::new(driver);
+        let registry = Arc::new(Registry::new(rules(), open.store.clone()));
+        let config = routes::Config::default();
+        let app = routes::router(config, registry, Arc::new(authenticator), HealthChecks::new());
+        Self { app, ..open }
     }
 
     /// The same content under other rules, as after a restart with another configuration.
@@ -228,7 +237,7 @@ impl Berth {
 
 fn app(rules: registry::Config, config: routes::Config, store: Store, health: HealthChecks) -> axum::Router {
     let registry = Arc::new(Registry::new(rules, store));
-    routes::router(config, registry, Arc::new(Authenticator::new(auth::Config::Open)), health)
+    routes::router(config, registry, Arc::new(Authenticator::default()), health)
 }
 
 fn collect_files(directory: &std::path::Path, found: &mut Vec<String>) {

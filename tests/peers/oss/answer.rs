@@ -77,6 +77,11 @@ pub(super) fn element(name: &str, text: &str) -> String {
     format!("<{name}>{text}</{name}>")
 }
 
+/// An element that holds others.
+pub(super) fn holding(name: &str, elements: &str) -> String {
+    format!("<{name}>{elements}</{name}>")
+}
+
 /// An element that holds a key, in the encoding that was asked for.
 pub(super) fn key_element(name: &str, key: &str, encoding: Option<&str>) -> String {
     if encoding == Some("url") { element(name, &encoded(key, "")) } else { element(name, key) }
@@ -89,8 +94,8 @@ pub(super) fn http_date(time: OffsetDateTime) -> String {
     time.format(form).expect("every time can be written")
 }
 
-/// A time as documents write it.
+/// A time as documents write it: with thousandths that are always nought, which one of the client libraries relies on.
 pub(super) fn document_date(time: OffsetDateTime) -> String {
-    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let form = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].000Z");
     time.format(form).expect("every time can be written")
 }

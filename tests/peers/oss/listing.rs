@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::answer::{Answer, document_date, element, key_element};
+use super::answer::{Answer, document_date, element, holding, key_element};
 use super::objects::Store;
 use super::request::Asked;
 
@@ -66,7 +66,7 @@ impl Store {
             if let Some((name, _)) = rest.split_once(delimiter).filter(|_| !delimiter.is_empty()) {
                 let name = format!("{prefix}{name}{delimiter}");
                 let named = key_element("Prefix", &name, encoding);
-                folded.push_str(&format!("<CommonPrefixes>{named}</CommonPrefixes>"));
+                folded.push_str(&holding("CommonPrefixes", &named));
                 last = format!("{name}{LAST}");
                 continue;
             }
@@ -76,7 +76,7 @@ impl Store {
                 + &element("Type", if object.tag.contains('-') { "Multipart" } else { "Normal" })
                 + &element("Size", &object.content.len().to_string())
                 + &element("StorageClass", "Standard");
-            objects.push_str(&format!("<Contents>{described}</Contents>"));
+            objects.push_str(&holding("Contents", &described));
             last.clone_from(key);
         }
         let mut content = element("Name", &asked.bucket)

@@ -11,13 +11,15 @@ mod request;
 mod verify;
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -210,7 +212,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
             response.headers_mut().insert("x-oss-hash-crc64ecma", http::HeaderValue::from_static("1"));
         }
         Some(Mishap::Unanswered) => return Ok(Response::new(Sent::Broken)),
-        Some(Mishap::Truncated) => return Ok(response.map(Sent::cut)),
+        Some(Mishap::Truncated) => return Ok(response.map(|whole| Sent::cut(&whole))),
         _ => {}
     }
     Ok(response.map(Sent::Whole))
@@ -219,14 +221,18 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respo
 /// The body of an answer, or what is left of one that a mishap met.
 enum Sent {
     Whole(Full<Bytes>),
-    Cut(Bytes, usize),
+    Cut { half: Bytes, announced: u64, is_sent: bool },
     Broken,
 }
 
 impl Sent {
-    fn cut(whole: Full<Bytes>) -> Self {
-        let size = hyper::body::Body::size_hint(&whole).exact().unwrap_or(0);
-        Self::Cut(Bytes::from(vec![b'x'; usize::try_from(size / 2).unwrap_or(0)]), usize::try_from(size).unwrap_or(0))
+    fn cut(whole: &Full<Bytes>) -> Self {
+        let announced = hyper::body::Body::size_hint(whole).exact().unwrap_or(0).max(1);
+        Self::Cut {
+            half: Bytes::from(vec![b'x'; usize::try_from(announced / 2).unwrap_or(0)]),
+            announced,
+            is_sent: false,
+        }
     }
 }
 
@@ -235,25 +241,28 @@ impl hyper::body::Body for Sent {
     type Error = std::io::Error;
 
     fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, std::io::Error>>> {
-        let broken = || Some(Err(std::io::Error::other("as the test wants it")));
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let broken = Some(Err(std::io::Error::other("as the test wants it")));
         match &mut *self {
-            Self::Whole(body) => std::pin::Pin::new(body).poll_frame(context).map_err(|never| match never {}),
-            Self::Cut(content, _) if content.is_empty() => std::task::Poll::Ready(broken()),
-            Self::Cut(content, _) => {
-                std::task::Poll::Ready(Some(Ok(hyper::body::Frame::data(std::mem::take(content)))))
+            Self::Whole(body) => Pin::new(body).poll_frame(context).map_err(|never| match never {}),
+            Self::Cut { half, .. } if !half.is_empty() => Poll::Ready(Some(Ok(Frame::data(std::mem::take(half))))),
+            // What was given goes out only while there is nothing more to give.
+            Self::Cut { is_sent, .. } if !*is_sent => {
+                *is_sent = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
             }
-            Self::Broken => std::task::Poll::Ready(broken()),
+            Self::Cut { .. } | Self::Broken => Poll::Ready(broken),
         }
     }
 
-    fn size_hint(&self) -> hyper::body::SizeHint {
+    fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(body) => hyper::body::Body::size_hint(body),
-            Self::Cut(_, size) => hyper::body::SizeHint::with_exact(*size as u64),
-            Self::Broken => hyper::body::SizeHint::with_exact(1),
+            Self::Cut { announced, .. } => SizeHint::with_exact(*announced),
+            Self::Broken => SizeHint::with_exact(1),
         }
     }
 }

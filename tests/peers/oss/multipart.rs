@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use md5::{Digest, Md5};
 use time::OffsetDateTime;
 
-use super::answer::{Answer, document_date, element, key_element};
+use super::answer::{Answer, document_date, element, holding, key_element};
 use super::listing::{document, limit};
 use super::objects::{Object, Store, Wanted, crc64, range_of, tag};
 use super::request::Asked;
@@ -49,7 +49,7 @@ impl Store {
         if copied {
             let content =
                 element("ETag", &quoted) + &element("LastModified", &document_date(OffsetDateTime::now_utc()));
-            return Ok(Answer::document("CopyPartResult", &content));
+            return Ok(Answer::document("CopyPartResult", &content).with("etag", quoted));
         }
         Ok(Answer::empty(200).with("etag", quoted).with("x-oss-hash-crc64ecma", checksum.to_string()))
     }
@@ -112,16 +112,15 @@ impl Store {
             + &element("UploadId", asked.parameter("uploadId").unwrap_or_default())
             + &element("MaxParts", &most.to_string())
             + &element("IsTruncated", if truncated { "true" } else { "false" });
-        if let Some((number, _)) = page.iter().take(most).next_back() {
-            content.push_str(&element("NextPartNumberMarker", &number.to_string()));
-        }
+        let last = page.iter().take(most).next_back().map_or(0, |(number, _)| **number);
+        content.push_str(&element("NextPartNumberMarker", &last.to_string()));
         for (number, part) in page.into_iter().take(most) {
             let described = element("PartNumber", &number.to_string())
                 + &element("LastModified", &document_date(OffsetDateTime::now_utc()))
                 + &element("ETag", &format!("\"{}\"", tag(part)))
                 + &element("HashCrc64ecma", &crc64(part).to_string())
                 + &element("Size", &part.len().to_string());
-            content.push_str(&format!("<Part>{described}</Part>"));
+            content.push_str(&holding("Part", &described));
         }
         Ok(Answer::document("ListPartsResult", &content))
     }
@@ -143,22 +142,25 @@ impl Store {
         let truncated = wanted.len() > most;
         let mut content = element("Bucket", &asked.bucket)
             + &key_element("Prefix", prefix, encoding)
+            + &key_element("KeyMarker", &marker.0, encoding)
+            + &element("UploadIdMarker", &marker.1)
             + &element("MaxUploads", &most.to_string())
             + &element("IsTruncated", if truncated { "true" } else { "false" });
         if let Some(encoding) = encoding {
             content.push_str(&element("EncodingType", encoding));
         }
-        for (index, ((key, id), upload)) in wanted.into_iter().take(most).enumerate() {
+        let mut last = ("", "");
+        for ((key, id), upload) in wanted.into_iter().take(most) {
             let described = key_element("Key", key, encoding)
                 + &element("UploadId", id)
                 + &element("StorageClass", "Standard")
                 + &element("Initiated", &document_date(upload.begun));
-            content.push_str(&format!("<Upload>{described}</Upload>"));
-            if truncated && index + 1 == most {
-                content.push_str(&key_element("NextKeyMarker", key, encoding));
-                content.push_str(&element("NextUploadIdMarker", id));
-            }
+            content.push_str(&holding("Upload", &described));
+            last = (key.as_str(), id.as_str());
         }
+        let (key, id) = if truncated { last } else { ("", "") };
+        content.push_str(&key_element("NextKeyMarker", key, encoding));
+        content.push_str(&element("NextUploadIdMarker", id));
         Ok(Answer::document("ListMultipartUploadsResult", &content))
     }
 

@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 use time::OffsetDateTime;
 
 use super::OssOptions;
-use super::answer::{Answer, document_date, element, http_date};
+use super::answer::{Answer, document_date, element, holding, http_date};
 use super::multipart::Upload;
 use super::request::{Asked, decoded};
 
@@ -106,8 +106,11 @@ impl Store {
         let object = Object { modified: OffsetDateTime::now_utc(), ..source };
         let content =
             element("ETag", &format!("\"{}\"", object.tag)) + &element("LastModified", &document_date(object.modified));
+        let answer = Answer::document("CopyObjectResult", &content)
+            .with("etag", format!("\"{}\"", object.tag))
+            .with("x-oss-hash-crc64ecma", object.checksum.to_string());
         self.objects.insert(asked.key.clone(), object);
-        Ok(Answer::document("CopyObjectResult", &content))
+        Ok(answer)
     }
 
     /// The object that is to be copied.
@@ -172,7 +175,7 @@ impl Store {
         for Named { key } in document.object {
             self.objects.remove(&key);
             let named = super::answer::key_element("Key", &key, asked.parameter("encoding-type"));
-            content.push_str(&format!("<Deleted>{named}</Deleted>"));
+            content.push_str(&holding("Deleted", &named));
         }
         Ok(if document.quiet { Answer::empty(200) } else { Answer::document("DeleteResult", &content) })
     }

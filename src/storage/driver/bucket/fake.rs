@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use super::service::*;
-use super::{not_found, refused};
+use super::{Payload, not_found, refused};
 use crate::storage::driver::{More, PresignMethod, WriteMode};
 use crate::storage::error::{Error, Result, Retry};
 

@@ -73,6 +73,13 @@ impl Names<'_> {
         let last = last.strip_prefix(self.prefix).unwrap_or_default();
         ancestors(after).chain([after]).any(|name| last < format!("{name}/").as_str())
     }
+
+    /// Whether what the store lists after `last` may be nothing but directories that have the names of seen objects.
+    fn may_repeat(&self, last: &str) -> bool {
+        let last = last.strip_prefix(self.prefix).unwrap_or_default();
+        let mut objects = self.seen.iter().filter(|(_, kind)| **kind == EntryKind::Object);
+        objects.any(|(name, _)| last < format!("{name}/").as_str())
+    }
 }
 
 /// What `name` begins with, cut before each byte that sorts before `/`.
@@ -95,7 +102,7 @@ pub(super) async fn directory(service: &dyn Service, prefix: &str, wanted: &List
         names.note(&page);
         start = last.or(start);
         let seen = names.seen.len();
-        let certain = start.as_deref().is_some_and(|last| !names.awaits_earlier_names(last));
+        let certain = start.as_deref().is_some_and(|last| !names.awaits_earlier_names(last) && !names.may_repeat(last));
         if page.more == More::No || seen > wanted.limit || (seen == wanted.limit && certain) {
             break page.more;
         }
@@ -234,6 +241,13 @@ mod tests {
             });
             prop_assert_eq!(found, keys.iter().map(|key| format!("p/{key}")).collect::<Vec<_>>());
         }
+    }
+
+    #[tokio::test]
+    async fn an_object_and_a_directory_of_one_name_are_no_further_page() {
+        let keys = ["-", "-_", ".", "0", "0/_", "_", "_/0"].map(str::to_owned).into();
+        let listing = directory(&filled(&keys).await, "p/", &ListPage { after: None, limit: 5 }).await.unwrap();
+        assert_eq!((listing.entries.len(), listing.more), (5, More::No));
     }
 
     #[tokio::test]

@@ -15,6 +15,7 @@ mod keys;
 mod list;
 mod multipart;
 mod parts;
+mod payload;
 mod probe;
 mod publish;
 mod read;
@@ -25,6 +26,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::storage::driver) use payload::Payload;
 pub(in crate::storage::driver) use service::*;
 
 use std::sync::Arc;

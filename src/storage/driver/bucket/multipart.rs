@@ -40,10 +40,11 @@ impl OpenMultipart {
 
     /// Makes the object, of `length` bytes, of its parts.
     ///
-    /// An error may stand for a success whose answer was lost, so what counts is whether the object lies there.
+    /// An error may stand for a success whose answer was lost, so what counts is whether the object lies there. If the store
+    /// cannot be asked that either, that is the error: `NotFound` would say that the upload came to nothing.
     pub(super) async fn complete(&self, parts: &[PartTag], length: u64) -> Result<()> {
         if let Err(error) = self.store.service.complete_multipart(&self.upload, parts).await
-            && self.store.size(&self.upload.key).await.ok().flatten() != Some(length)
+            && self.store.size(&self.upload.key).await? != Some(length)
         {
             return Err(error);
         }

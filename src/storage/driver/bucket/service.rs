@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
+use super::Payload;
 use crate::storage::driver::{PresignMethod, WriteMode};
 use crate::storage::error::Result;
 
@@ -123,37 +124,6 @@ pub(in crate::storage::driver) struct Fetched {
     pub(in crate::storage::driver) head: Head,
     /// The bytes asked for. It may end early or with an error: whoever reads counts. Dropping it stops the transfer.
     pub(in crate::storage::driver) body: BoxStream<'static, Result<Bytes>>,
-}
-
-/// The body of a request, in pieces, that can be sent again.
-#[derive(Debug, Clone, Default)]
-pub(in crate::storage::driver) struct Payload {
-    pieces: std::sync::Arc<[Bytes]>,
-    length: u64,
-}
-
-impl Payload {
-    /// Bytes.
-    pub(in crate::storage::driver) fn length(&self) -> u64 {
-        self.length
-    }
-
-    /// The pieces in order.
-    pub(in crate::storage::driver) fn pieces(&self) -> &std::sync::Arc<[Bytes]> {
-        &self.pieces
-    }
-}
-
-impl From<Vec<Bytes>> for Payload {
-    fn from(pieces: Vec<Bytes>) -> Self {
-        Self { length: pieces.iter().map(|piece| piece.len() as u64).sum(), pieces: pieces.into() }
-    }
-}
-
-impl From<Bytes> for Payload {
-    fn from(content: Bytes) -> Self {
-        Self::from(vec![content])
-    }
 }
 
 /// Which keys are wanted.

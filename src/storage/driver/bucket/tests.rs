@@ -7,18 +7,19 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::fake::{Conditions, Fake, Fault};
+use super::multipart::OpenMultipart;
 use super::{Bucket, Limits, Service};
 use crate::storage::driver::{
     Capabilities, Driver, Kept, PresignMethod, Reading, Unfinished, WriteMode, contract::contract_tests,
 };
-use crate::storage::error::{Error, Result};
+use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
 
 mod contract {
     use super::*;
 
     contract_tests!({
-        let driver: Arc<dyn Driver> = Arc::new(Bucket::new(Arc::new(Fake::new(64 * 1024)), "/some/root/"));
+        let driver: Arc<dyn Driver> = Arc::new(Bucket::new(Arc::new(Fake::new(64 * 1024)), "/some/place/"));
         (driver, ())
     });
 }
@@ -117,6 +118,17 @@ async fn a_blob_with_a_known_digest_is_written_once() {
         }
     }
     settle(&fake, only_the_target).await;
+}
+
+#[tokio::test]
+async fn a_completion_of_which_nobody_knows_is_worth_another_try() {
+    let (fake, bucket) = bucket();
+    let upload = OpenMultipart::begin(&bucket.store, "k").await.unwrap();
+    fake.abort_multipart(upload.upload()).await.unwrap();
+    fake.fail(&[(1, Fault::Before)]);
+    let error = upload.complete(&[], 1).await.unwrap_err();
+    assert!(matches!(error, Error::Backend { retry: Retry::Later, .. }), "{error}");
+    assert!(upload.complete(&[], 1).await.unwrap_err().is_not_found());
 }
 
 #[tokio::test]

@@ -83,12 +83,14 @@ impl Refusal {
         }
     }
 
-    /// Whether nothing lies where something was asked for.
+    /// Whether nothing lies where something was asked for. Only what says so does: a proxy may answer 404 too, and content
+    /// that is not missing must not be taken to be.
     pub(super) fn is_missing(&self) -> bool {
         match self.code.as_str() {
             "NoSuchKey" | "NoSuchUpload" => true,
-            "NoSuchBucket" => false,
-            _ => self.status == 404,
+            // Older installations answer HEAD with the status alone.
+            "" => self.status == 404 && self.request_id.is_some(),
+            _ => false,
         }
     }
 
@@ -223,6 +225,9 @@ fn way_out(refusal: &Refusal, config: &Config) -> Option<String> {
         "KmsServiceNotEnabled" => "check storage.oss.encryptionkeyid".to_owned(),
         "EntityTooSmall" => "check storage.oss.chunksize".to_owned(),
         code if code.starts_with("KMS") => "check storage.oss.encryptionkeyid".to_owned(),
+        "" if refusal.request_id.is_none() && refusal.status < 500 => {
+            "nothing there speaks OSS: check storage.oss.endpoint and storage.oss.bucket".to_owned()
+        }
         _ if refusal.message.contains("region") => {
             format!("check storage.oss.region, which is {region}, and storage.oss.endpoint")
         }
@@ -242,4 +247,86 @@ fn way_out(refusal: &Refusal, config: &Config) -> Option<String> {
 /// The cause that lies deepest, which is the one that says something.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     std::iter::successors(Some(error), |error| error.source()).last().map(ToString::to_string).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::super::config::{Address, Scheme};
+    use super::*;
+
+    fn config() -> Config {
+        let address = Address::parse("oss-cn-test.aliyuncs.com", "images", Scheme::Secure).unwrap();
+        Config::new("images", "cn-test", address)
+    }
+
+    fn refusal(status: u16, headers: &[(&'static str, &'static str)], content: &str) -> Refusal {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        Refusal::of(StatusCode::from_u16(status).unwrap(), &headers, content.as_bytes())
+    }
+
+    fn error(refusal: Refusal) -> Error {
+        Failure::Refused(Box::new(refusal)).into_error(&Request::new("read", Method::GET, "a/b"), &config())
+    }
+
+    fn told(code: &str) -> String {
+        format!("<Error><Code>{code}</Code><Message>no\n</Message><StringToSign>hush</StringToSign></Error>")
+    }
+
+    const OURS: (&str, &str) = ("x-oss-request-id", "5C3D9175B6FC201293AD4890");
+
+    #[test]
+    fn only_what_says_so_is_missing() {
+        let in_header = STANDARD.encode(told("NoSuchKey"));
+        let headers = [("x-oss-err".parse().unwrap(), in_header.parse().unwrap())].into_iter().collect();
+        assert!(error(Refusal::of(StatusCode::NOT_FOUND, &headers, b"")).is_not_found());
+        assert!(error(refusal(404, &[], &told("NoSuchKey"))).is_not_found());
+        assert!(error(refusal(404, &[], &told("NoSuchUpload"))).is_not_found());
+        assert!(error(refusal(404, &[OURS], "")).is_not_found());
+        assert!(!error(refusal(404, &[OURS], &told("NoSuchBucket"))).is_not_found());
+        let other = error(refusal(404, &[], "<html>not found</html>"));
+        assert!(!other.is_not_found() && other.to_string().contains("nothing there speaks OSS"), "{other}");
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do_and_no_secret() {
+        let cases = [
+            (403, "SignatureDoesNotMatch", "storage.oss.accesskeysecret"),
+            (403, "InvalidAccessKeyId", "storage.oss.accesskeyid"),
+            (403, "SecurityTokenExpired", "storage.oss.securitytoken"),
+            (403, "AccessDenied", "storage.oss.signatureversion"),
+            (403, "SecondLevelDomainForbidden", "storage.oss.endpoint"),
+            (404, "NoSuchBucket", "storage.oss.bucket"),
+            (400, "EntityTooSmall", "storage.oss.chunksize"),
+            (400, "KMS.InvalidKey", "storage.oss.encryptionkeyid"),
+        ];
+        for (status, code, way_out) in cases {
+            let text = error(refusal(status, &[OURS], &told(code))).to_string();
+            assert!(text.contains(way_out) && text.contains(code) && text.contains(OURS.1), "{text}");
+            assert!(!text.contains("hush") && !text.contains('\n'), "{text}");
+        }
+        let elsewhere = "<Error><Code>AccessDenied</Code><Message>other endpoint</Message>\
+                         <Endpoint>oss-cn-other.aliyuncs.com</Endpoint></Error>";
+        let text = error(refusal(403, &[OURS], elsewhere)).to_string();
+        assert!(text.contains("reached at oss-cn-other.aliyuncs.com: check storage.oss.region"), "{text}");
+    }
+
+    #[test]
+    fn what_passes_is_told_from_what_stays() {
+        for (status, code, passes) in [
+            (503, "ServiceUnavailable", true),
+            (500, "InternalError", true),
+            (429, "QpsLimitExceeded", true),
+            (400, "RequestTimeout", true),
+            (403, "DownloadTrafficThrottling", true),
+            (403, "AccessDenied", false),
+            (501, "NotImplemented", false),
+        ] {
+            assert_eq!(Failure::Refused(Box::new(refusal(status, &[], &told(code)))).may_pass(), passes, "{code}");
+        }
+        let busy = refusal(503, &[("x-oss-qos-delay-time", "250")], "");
+        assert_eq!(Failure::Refused(Box::new(busy)).wanted_pause(), Duration::from_millis(250));
+        assert!(matches!(error(refusal(403, &[], &told("StorageQuotaExceeded"))), Error::NoSpace { .. }));
+    }
 }

@@ -88,7 +88,7 @@ fn of_part<'a>(upload: &'a Multipart, number: u32, operation: &'static str) -> R
 fn multipart_page(page: xml::Uploads) -> Result<MultipartPage, String> {
     let mut uploads = Vec::with_capacity(page.upload.len());
     for upload in page.upload {
-        let multipart = Multipart { key: xml::name(&upload.key)?, id: upload.upload_id };
+        let multipart = Multipart { key: xml::name(&upload.key)?, id: upload.id };
         uploads.push((multipart, xml::time(&upload.initiated)));
     }
     let next = MultipartMarker { key: xml::name(&page.next_key_marker)?, id: page.next_upload_id_marker };

@@ -33,12 +33,6 @@ impl Oss {
             Err(Error::Backend { retry, source, .. }) => {
                 Err(Error::Backend { operation: "open bucket", path: self.config.bucket.clone(), retry, source })
             }
-            // Whatever has the bucket's address and knows no bucket there is not the store that was meant.
-            Err(error) if error.is_not_found() => {
-                let request = Request::new("open bucket", Method::GET, &self.config.bucket);
-                let text = "nothing there speaks OSS: check storage.oss.endpoint and storage.oss.bucket";
-                Err(backend(&request, Retry::Pointless, text.to_owned()))
-            }
             other => other.map(drop),
         }
     }

@@ -1,15 +1,6 @@
-//! The body of a request to OSS, made of the shared pieces of a [`Payload`] without copying them, and its checksum.
-//!
-//! Its length is known before the first byte, so it is never sent in chunks, and it can be made again for a repetition.
+//! The body of a request to OSS and its checksum.
 
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
-use http_body::{Body, Frame, SizeHint};
 
 use crate::storage::driver::bucket::Payload;
 
@@ -18,7 +9,7 @@ pub(super) fn body(payload: &Payload) -> reqwest::Body {
     if payload.length() == 0 {
         return reqwest::Body::default();
     }
-    reqwest::Body::wrap(Pieces { pieces: Arc::clone(payload.pieces()), next: 0, left: payload.length() })
+    reqwest::Body::wrap(payload.sending())
 }
 
 /// The checksum that OSS tells of what it received: CRC-64/XZ.
@@ -28,38 +19,11 @@ pub(super) fn crc64(payload: &Payload) -> u64 {
     digest.finalize()
 }
 
-struct Pieces {
-    pieces: Arc<[Bytes]>,
-    next: usize,
-    left: u64,
-}
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        loop {
-            let Some(piece) = self.pieces.get(self.next).cloned() else { return Poll::Ready(None) };
-            self.next += 1;
-            if !piece.is_empty() {
-                self.left = self.left.saturating_sub(piece.len() as u64);
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use http_body::Body as _;
+
     use super::*;
 
     #[test]

@@ -11,6 +11,9 @@ use aws_sdk_s3::config::interceptors::{
 use aws_sdk_s3::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
+use aws_sdk_s3::operation::complete_multipart_upload::CompleteMultipartUploadError;
+use aws_sdk_s3::operation::copy_object::CopyObjectError;
+use aws_sdk_s3::operation::put_object::PutObjectError;
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use aws_smithy_types::config_bag::{Storable, StoreReplace};
 use base64::Engine;
@@ -109,6 +112,9 @@ impl ClassifyRetry for Collisions {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         match context.response().map(|response| response.status().as_u16()) {
             Some(408 | 409 | 429) => RetryAction::transient_error(),
+            // MinIO denies a write that meets the removal of the emptied directory around it. Credentials that may not write
+            // are told as such a few seconds later.
+            Some(403) if is_write(context) => RetryAction::transient_error(),
             _ => RetryAction::NoActionIndicated,
         }
     }
@@ -116,6 +122,16 @@ impl ClassifyRetry for Collisions {
     fn name(&self) -> &'static str {
         "Collisions"
     }
+}
+
+/// Whether what failed would have made an object. The error's type tells, because the request is gone by then.
+fn is_write(context: &InterceptorContext) -> bool {
+    let error = context.output_or_error().and_then(|answer| answer.as_ref().err()?.as_operation_error());
+    error.is_some_and(|error| {
+        error.downcast_ref::<PutObjectError>().is_some()
+            || error.downcast_ref::<CopyObjectError>().is_some()
+            || error.downcast_ref::<CompleteMultipartUploadError>().is_some()
+    })
 }
 
 /// Logs each request that was sent, repetitions included.

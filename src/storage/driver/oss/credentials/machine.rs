@@ -55,7 +55,7 @@ impl Machine {
     /// The first keys that are there.
     pub(super) async fn keys(&self, http: &reqwest::Client) -> Result<Held, String> {
         let role = self.variable("ALIBABA_CLOUD_ROLE_ARN");
-        match (self.from_environment(), role) {
+        match (self.keys_of_environment(), role) {
             (Some(keys), Some(role)) => return self.assume(http, role, Voucher::Keys(&keys)).await,
             (Some(keys), None) => return Ok(Held { keys: Arc::new(keys), expires: None }),
             (None, _) => {}
@@ -68,14 +68,14 @@ impl Machine {
         if self.variable("ALIBABA_CLOUD_ECS_METADATA_DISABLED").is_some_and(|word| word.eq_ignore_ascii_case("true")) {
             return Err(NONE_FOUND.to_owned());
         }
-        self.from_instance().await.map_err(|reason| format!("{NONE_FOUND} ({reason})"))
+        self.keys_of_instance().await.map_err(|reason| format!("{NONE_FOUND} ({reason})"))
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
         self.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    fn from_environment(&self) -> Option<Keys> {
+    fn keys_of_environment(&self) -> Option<Keys> {
         let named = |id, secret, token| {
             let (id, secret) = (self.variable(id)?, self.variable(secret)?);
             Some(Keys { id: id.to_owned(), secret: Secret::new(secret), token: self.variable(token).map(Secret::new) })
@@ -91,7 +91,7 @@ impl Machine {
         role::assume(http, &url, role, session, voucher).await
     }
 
-    async fn from_instance(&self) -> Result<Held, String> {
+    async fn keys_of_instance(&self) -> Result<Held, String> {
         let http = connections(Route::Direct)?;
         let token = http
             .put(format!("{}/latest/api/token", self.metadata))

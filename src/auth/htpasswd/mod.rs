@@ -1,0 +1,155 @@
+//! Users in an htpasswd file: names and bcrypt hashes, verified without holding up anybody else.
+//!
+//! A right password is remembered for a minute under a key that only this process knows, so that a push pays for bcrypt
+//! once. Wrong ones are not remembered, and an unknown name costs as much as a known one.
+
+mod file;
+mod remembered;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use tokio::sync::Semaphore;
+
+use super::watched::Watched;
+use super::{Error, HtpasswdConfig};
+use file::Users;
+use remembered::{Begun, Remembered};
+
+/// Verifications that run at the same time: bcrypt keeps a processor busy for a tenth of a second and more.
+const AT_ONCE: usize = 2;
+
+/// Verifications that run or wait; beyond them the registry says that it is busy.
+const MOST: usize = 64;
+
+/// Users from a file.
+#[derive(Debug)]
+pub(super) struct Htpasswd {
+    pub(super) realm: Arc<str>,
+    users: Watched<Users>,
+    key: [u8; 32],
+    remembered: Arc<Remembered>,
+    slots: Arc<Semaphore>,
+}
+
+/// What is found about a name and a password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// They belong together.
+    Right,
+    /// They do not, or there is no such name.
+    Wrong,
+    /// Nobody has looked: too much to do.
+    Busy,
+}
+
+impl Htpasswd {
+    /// Reads the file, after making it when it is not there.
+    pub(super) fn open(config: HtpasswdConfig) -> Result<Self, Error> {
+        if !config.path.exists() {
+            make(&config.path)?;
+        }
+        let users = Watched::open("auth.htpasswd.path", config.path, Users::read)?;
+        for problem in users.current().problems() {
+            tracing::warn!("{problem}");
+        }
+        Ok(Self {
+            realm: config.realm.into(),
+            users,
+            key: rand::random(),
+            remembered: Arc::new(Remembered::new(MOST)),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+        })
+    }
+
+    /// Whether `password` is that of `user`. Equal questions at the same time share one answer.
+    pub(super) async fn verify(&self, user: &str, password: &str) -> Verdict {
+        let users = self.users.current();
+        let entry = users.entry(user, self.token_of(&[user]));
+        let digest = self.digest(&[user, password, &entry.hash]);
+        let mut answer = match self.remembered.begin(digest) {
+            Begun::Right => return Verdict::Right,
+            Begun::Full => return Verdict::Busy,
+            Begun::Running(answer) => answer,
+            Begun::First(question, answer) => {
+                let (slots, password, hash) = (Arc::clone(&self.slots), password.to_owned(), entry.hash.into_owned());
+                let known = entry.known;
+                // On its own, so that a client that hangs up does not take the answer from the others.
+                tokio::spawn(async move {
+                    let Ok(_slot) = slots.acquire().await else { return };
+                    let matched = tokio::task::spawn_blocking(move || bcrypt::verify(password, &hash).unwrap_or(false));
+                    question.answer(matched.await.unwrap_or(false) && known);
+                });
+                answer
+            }
+        };
+        match answer.wait_for(Option::is_some).await.map(|right| *right) {
+            Ok(Some(true)) => Verdict::Right,
+            _ => Verdict::Wrong,
+        }
+    }
+
+    /// A digest of `words` that nobody else can compute, each with its length so that they cannot run together.
+    fn digest(&self, words: &[&str]) -> [u8; 32] {
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return self.key };
+        for word in words {
+            mac.update(&word.len().to_le_bytes());
+            mac.update(word.as_bytes());
+        }
+        mac.finalize().into_bytes().into()
+    }
+
+    fn token_of(&self, words: &[&str]) -> usize {
+        let [first, second, ..] = self.digest(words);
+        usize::from(first) << 8 | usize::from(second)
+    }
+
+    #[cfg(test)]
+    fn look_again(&self) {
+        self.users.look_again();
+    }
+}
+
+/// The bcrypt hash of `password`, as the file holds it.
+///
+/// # Errors
+/// In words for people, when the password is too long for bcrypt.
+pub fn hash(password: &str) -> Result<String, String> {
+    let parts =
+        bcrypt::non_truncating_hash_with_result(password, bcrypt::DEFAULT_COST).map_err(|error| match error {
+            bcrypt::BcryptError::Truncation(_) => "bcrypt takes 72 bytes at most; choose a shorter password".to_owned(),
+            other => other.to_string(),
+        })?;
+    Ok(parts.format_for_version(bcrypt::Version::TwoY))
+}
+
+/// Makes the file with the user `docker` and a random password, said once in the log, as distribution does since 2.7.
+fn make(path: &Path) -> Result<(), Error> {
+    use std::io::Write;
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+
+    let failed = |source| Error::File { key: "auth.htpasswd.path", path: path.to_owned(), source };
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+    }
+    let password = hex::encode(rand::random::<[u8; 16]>());
+    let hash = hash(&password).map_err(|problem| failed(std::io::Error::other(problem)))?;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(format!("docker:{hash}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    tracing::warn!(
+        user = "docker",
+        password,
+        "{} did not exist and was made with one user; this password is not shown again",
+        path.display()
+    );
+    Ok(())
+}
+
+/// The lowest cost that bcrypt has, so that tests are quick.
+#[cfg(test)]
+pub(super) const TEST_COST: u32 = 4;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,87 @@
+//! Who is let in, over HTTP: the challenges, the refusals and what stays open to everybody.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
+
+mod support;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use berth::auth::{Action, Authenticator, Config, HtpasswdConfig, Rule, RulesConfig, Ways, Who};
+use http::StatusCode;
+use support::{Berth, Driver};
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// A registry whose only user is alice, with the password wonderland.
+fn with_alice() -> (tempfile::TempDir, Berth) {
+    with_rules(None)
+}
+
+fn with_rules(rules: Option<Vec<Rule>>) -> (tempfile::TempDir, Berth) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("htpasswd");
+    std::fs::write(&path, format!("alice:{}\n", bcrypt::hash("wonderland", 4).unwrap())).unwrap();
+    let htpasswd = Some(HtpasswdConfig { realm: "the registry".to_owned(), path });
+    let rules = rules.map(|rules| RulesConfig { rules, ..RulesConfig::default() });
+    let config = Config::Closed(Box::new(Ways { htpasswd, rules, ..Ways::default() }));
+    (directory, Berth::guarded(Driver::Memory, Authenticator::open(config).unwrap()))
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_the_password() {
+    let (_directory, berth) = with_alice();
+    let routes = ["/v2/", "/v2/_catalog", "/v2/a/tags/list", "/v2/a/manifests/latest", "/v2/a/blobs/sha256:"];
+    let wrong = [basic("alice", "wonder"), basic("bob", "wonderland"), "Bearer a.b.c".to_owned(), "Basic !".to_owned()];
+    for route in routes {
+        let route = if route.ends_with(':') { format!("{route}{}", "a".repeat(64)) } else { route.to_owned() };
+        let answer = berth.get(&route).await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+        assert_eq!(answer.header("www-authenticate"), "Basic realm=\"the registry\"");
+        for header in &wrong {
+            let answer = berth.get_with(&route, "authorization", header).await;
+            let answer = answer.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+            assert_eq!(answer.headers.get_all("www-authenticate").iter().count(), 1);
+            assert!(!String::from_utf8_lossy(&answer.body).contains("wonder"));
+        }
+    }
+    berth.post("/v2/a/blobs/uploads/", "").await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    berth.delete("/v2/a/manifests/latest").await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+}
+
+#[tokio::test]
+async fn the_password_opens_everything() {
+    let (_directory, berth) = with_alice();
+    let header = basic("alice", "wonderland");
+    berth.get_with("/v2/", "authorization", &header).await.is(StatusCode::OK);
+    berth.get_with("/v2/_catalog", "authorization", &header).await.is(StatusCode::OK);
+    let missing = berth.get_with("/v2/a/manifests/latest", "authorization", &header).await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND);
+}
+
+fn rule(who: Who, repositories: &str, actions: &[Action]) -> Rule {
+    Rule { who: vec![who], repositories: vec![repositories.to_owned()], actions: actions.to_vec() }
+}
+
+#[tokio::test]
+async fn public_pull_and_private_push() {
+    let (_directory, berth) = with_rules(Some(vec![
+        rule(Who::User("alice".to_owned()), "secret/**", &[]),
+        rule(Who::User("alice".to_owned()), "**", &Action::ALL),
+        rule(Who::Anonymous, "public/*", &[Action::Pull]),
+    ]));
+    let header = basic("alice", "wonderland");
+    // What is not there is told to be not there only to those who may look.
+    berth.get("/v2/public/a/manifests/latest").await.refuses(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN");
+    berth.get("/v2/private/a/manifests/latest").await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    berth.get("/v2/").await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    berth.get("/v2/_catalog").await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    berth.post("/v2/public/a/blobs/uploads/", "").await.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    let denied = berth.get_with("/v2/secret/a/manifests/latest", "authorization", &header).await;
+    let denied = denied.refuses(StatusCode::FORBIDDEN, "DENIED");
+    assert!(denied.headers.get("www-authenticate").is_none());
+    // Wrong credentials are not the same as none.
+    let wrong = berth.get_with("/v2/public/a/manifests/latest", "authorization", &basic("alice", "x")).await;
+    wrong.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
+    berth.get_with("/v2/private/a/manifests/latest", "authorization", &header).await.is(StatusCode::NOT_FOUND);
+}
