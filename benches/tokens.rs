@@ -4,7 +4,13 @@
 //!
 //! Prints microseconds for each question that is asked of every request, the median of many batches, beside the target.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement that fails says so loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a measurement that fails says so loudly"
+)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
