@@ -60,7 +60,8 @@ enum Output {
     Json,
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A duration as the configuration has it.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     config::duration(text).ok_or_else(|| "write it as 24h, 1h30m or 0s".to_owned())
 }
 
@@ -195,7 +196,7 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
 }
 
 /// Bytes in a form for people.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let mut unit = "bytes";
     let mut tenths = u128::from(bytes) * 10;
     for next in ["KiB", "MiB", "GiB", "TiB"] {

@@ -1,9 +1,11 @@
 //! One file for each subcommand of the `registry` binary, and the command line that names them.
 //!
-//! Human messages go to stderr. Exit codes: 0 done, 1 failed, 2 the command line makes no sense.
+//! Human messages go to stderr. Exit codes: 0 done, 1 failed, 2 the command line makes no sense or, of `scrub`, it could
+//! not judge.
 
 mod garbage_collect;
 mod reload_rules;
+mod scrub;
 mod serve;
 mod storage;
 mod user;
@@ -40,6 +42,8 @@ enum Command {
     /// Remove content that nothing refers to
     #[command(name = "garbage-collect")]
     GarbageCollect(garbage_collect::Options),
+    /// Read what is stored and judge it, changing nothing unless asked to repair
+    Scrub(scrub::Options),
 }
 
 /// Runs the command that `arguments`, the program's name first, ask for.
@@ -59,6 +63,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Verify(options)) => verify::run(options),
         Some(Command::User(command)) => user::run(command),
         Some(Command::GarbageCollect(options)) => garbage_collect::run(&options),
+        Some(Command::Scrub(options)) => scrub::run(&options),
         None => {
             eprintln!("{}", CommandLine::command().render_help());
             ExitCode::SUCCESS

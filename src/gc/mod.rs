@@ -1,7 +1,7 @@
 //! Frees what nothing needs any more. Uses storage, registry and oci, never routes.
 //!
 //! [`Collector`] removes manifests, links and content beside running writers; [`UploadPurger`] removes uploads that were
-//! given up.
+//! given up; [`Scrubber`] judges what is stored.
 
 mod collect;
 mod config;
@@ -13,6 +13,7 @@ mod purge;
 mod recover;
 mod references;
 mod report;
+mod scrub;
 mod sweep;
 
 #[cfg(test)]
@@ -23,3 +24,4 @@ pub use config::*;
 pub use error::Error;
 pub use purge::{PurgeReport, UploadPurger};
 pub use report::{Event, Report, Tally};
+pub use scrub::{Finding, Mending, Problem, Repairs, Scrub, ScrubReading, ScrubReport, Scrubber, Severity};
