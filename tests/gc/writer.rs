@@ -90,9 +90,8 @@ impl Chain {
         let mut steps = vec![Step::ListFirst];
         match (rules.has(Mutant::VerifyBeforePublishing), rules.order) {
             (true, _) => steps.extend([Step::Ask, Step::ListAgain, Step::Publish]),
-            (false, Order::PublishAskList) => steps.push(Step::Publish),
             (false, Order::AskPublishList) => steps.extend([Step::Ask, Step::Publish]),
-            (false, Order::PublishListAsk) => steps.push(Step::Publish),
+            (false, Order::PublishAskList | Order::PublishListAsk) => steps.push(Step::Publish),
         }
         steps.extend(tag);
         match (rules.has(Mutant::VerifyBeforePublishing), rules.order) {
