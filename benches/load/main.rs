@@ -3,7 +3,9 @@
 //! drives it. It knows HTTP/1.1 and the push and pull endpoints, and nothing of Berth's own code.
 
 mod bad_day;
+mod churn;
 mod cold;
+mod generate;
 mod get;
 mod image;
 mod payload;
@@ -54,8 +56,12 @@ enum Work {
     Verify(verify::Options),
     /// Pushes and pulls images from a registry whose store fails now and then, and judges every answer.
     BadDay(bad_day::Options),
+    /// Pushes, tags again, deletes and pulls images and indexes that share layers, beside collectors, and judges every answer.
+    Churn(churn::Options),
     /// Starts a program several times and tells how long it takes until its first answer.
     ColdStart(cold::Options),
+    /// Writes a large store straight to disk.
+    Generate(generate::Options),
     /// Pushes the fixed content that the reading rows ask for and prints its paths.
     Seed(image::SeedOptions),
 }
@@ -80,7 +86,9 @@ fn run(work: Work) -> io::Result<String> {
         Work::PushImage(options) => image::run(&options),
         Work::Verify(options) => verify::run(&options),
         Work::BadDay(options) => bad_day::run(&options),
+        Work::Churn(options) => churn::run(&options),
         Work::ColdStart(options) => cold::run(&options),
+        Work::Generate(options) => generate::run(&options),
         Work::Seed(options) => image::seed(&options),
     }
 }
