@@ -47,6 +47,9 @@ pub(super) struct Options {
     /// No other collector runs: finish what any of them left unfinished
     #[arg(long)]
     recover: bool,
+    /// How long a request to a bucket that was not answered may still take effect
+    #[arg(long, value_name = "DURATION", default_value = "31m", value_parser = parse_duration)]
+    request_lifetime: Duration,
     /// The configuration file; found as by serve without one
     config: Option<PathBuf>,
 }
@@ -97,6 +100,7 @@ fn collection(options: &Options, config: &Config) -> Collection {
         untagged: if options.delete_untagged { Untagged::Remove } else { Untagged::Keep },
         mode: if options.dry_run { Mode::Report } else { Mode::Remove },
         settle: if options.offline { Duration::ZERO } else { options.settle },
+        request_lifetime: options.request_lifetime,
         // What lies there was within the limit of its day, which may have been a larger one.
         manifest_limit: (config.registry.limits.manifest_bytes as u64).saturating_mul(16),
         writers: if options.offline { Writers::Offline } else { Writers::Online },
@@ -153,6 +157,11 @@ impl Printer {
                 self.flush();
                 eprintln!("registry: {condemned} things are condemned; waiting for pushes that need them");
             }
+            Event::WaitingForRequests(time) => eprintln!(
+                "registry: the bucket left requests to remove something unanswered; waiting {} minutes, until they cannot \
+                 arrive any more",
+                time.as_secs().div_ceil(60)
+            ),
             Event::Sweeping { doomed } if self.progress => eprintln!("registry: removing {doomed} of them"),
             _ => {}
         }

@@ -11,7 +11,8 @@ use super::mark::{Mark, Spare};
 use super::owner::Owner;
 use super::plan::{self, Garbage, LONGEST_LIST};
 use super::references::Known;
-use super::{Collection, Error, Event, LargeRemoval, Mode, Report, Writers, sweep};
+use super::sweep::{self, Sweep};
+use super::{Collection, Error, Event, LargeRemoval, Mode, Report, Writers};
 use crate::storage::Store;
 use crate::storage::collection::{EpochId, Fingerprints, Key};
 use crate::storage::driver::{Latency, WriteMode};
@@ -54,9 +55,10 @@ impl Collector {
         let mut report = Report::default();
         let removing = self.config.mode == Mode::Remove;
         if removing {
-            report.recovered = self.recover().await?;
+            report.recovered = self.recover(tell).await?;
         }
         if self.config.writers == Writers::Online && removing {
+            self.refuse_forgetful_store().await?;
             self.refuse_mixed_use().await?;
         }
         let first = EpochId::random();
@@ -85,7 +87,9 @@ impl Collector {
     /// The time by the store's own clock, which is the one that its objects' ages are measured by.
     async fn store_time(&self, epoch: EpochId) -> Result<SystemTime, Error> {
         self.store.give_sign_of_life(epoch, 0, self.owner.sign().into(), WriteMode::Overwrite).await?;
-        Ok(self.store.time_of_sign(epoch, 0).await?)
+        let time = self.store.time_of_sign(epoch, 0).await?;
+        // A bucket tells the time of one object in whole seconds, and that of a listed one more exactly.
+        Ok(if self.is_remote() { time + Duration::from_secs(1) } else { time })
     }
 
     async fn first_mark(
@@ -171,12 +175,16 @@ impl Collector {
         self.store.decide(epoch, &keys).await?;
         report.spared += (list.len() - doomed.len()) as u64;
         tell(Event::Sweeping { doomed: keys.len() });
-        sweep::sweep(&self.store, known, self.config.manifest_limit, &keys, sweep::Before::Nothing).await?;
+        self.sweep(tell).run(known, &keys, sweep::Before::Nothing).await?;
         self.store.retire(epoch).await?;
         for (key, bytes) in doomed {
             report.removed.count(key, *bytes);
         }
         Ok(())
+    }
+
+    pub(super) fn sweep<'a>(&'a self, tell: Watcher<'a>) -> Sweep<'a> {
+        Sweep { store: &self.store, config: &self.config, tell }
     }
 
     async fn second_look<'a>(

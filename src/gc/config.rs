@@ -47,6 +47,8 @@ pub struct Collection {
     pub mode: Mode,
     /// Time between announcing what is condemned and looking again: pushes that end within it meet no delay.
     pub settle: Duration,
+    /// How long a request to a bucket that was not answered may still take effect. Too little may cost a push.
+    pub request_lifetime: Duration,
     /// Largest manifest read, bytes.
     pub manifest_limit: u64,
     /// Whether anybody may be writing.
@@ -57,6 +59,11 @@ pub struct Collection {
     pub takeover: Takeover,
 }
 
+impl Collection {
+    /// S3 and OSS take a signed request for 15 minutes by their clock, from which ours may differ by as much.
+    pub const REQUEST_LIFETIME: Duration = Duration::from_mins(31);
+}
+
 impl Default for Collection {
     fn default() -> Self {
         Self {
@@ -64,6 +71,7 @@ impl Default for Collection {
             untagged: Untagged::Keep,
             mode: Mode::Remove,
             settle: Duration::from_secs(5),
+            request_lifetime: Self::REQUEST_LIFETIME,
             manifest_limit: 64 * 1024 * 1024,
             writers: Writers::Online,
             large: LargeRemoval::Refused,

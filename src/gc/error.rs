@@ -38,6 +38,12 @@ pub enum Error {
         /// Share of bytes that would go.
         percent: u64,
     },
+    /// The bucket does not show at once what was written, on which the protocol rests.
+    #[error(
+        "nothing was removed, because the bucket {0}, so that pushes during a collection would not be safe: stop all \
+         writers and run with --offline"
+    )]
+    Forgetful(&'static str),
     /// Another program writes to the store that does not know the protocol.
     #[error(
         "nothing was removed, because another program than this one seems to be writing to the store (it began the upload \

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::mark::Marked;
 use super::references::{self, Known};
 use super::{Error, Tally};
-use crate::oci::{Digest, RepositoryName};
+use crate::oci::{Algorithm, Digest, RepositoryName};
 use crate::storage::Store;
 use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Shelf, fingerprint};
 
@@ -169,6 +169,15 @@ impl Spared {
         }
         for (name, digests) in &revisions {
             self.close_over(store, known, limit, name, digests).await?;
+        }
+        for (key, _) in list {
+            if let Key::Link(name, digest) = key
+                && digest.algorithm() != Algorithm::Sha256
+                && self.things.contains(&(Some(name.clone()), fingerprint(digest)))
+                && let Some(target) = store.survey_link(name, digest).await?
+            {
+                self.things.insert((None, fingerprint(&target)));
+            }
         }
         Ok(())
     }

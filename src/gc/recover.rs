@@ -5,10 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use super::owner::Life;
 use super::references::Known;
-use super::{Collector, Error, PurgeMode, Takeover, UploadPurger, UploadPurging, sweep};
+use super::sweep::Before;
+use super::{Collector, Error, PurgeMode, Takeover, UploadPurger, UploadPurging, Watcher};
 use crate::oci::RepositoryName;
 use crate::storage::collection::{EpochId, Progress};
-use crate::storage::driver::{More, WriteMode};
+use crate::storage::driver::{Capabilities, Kept, More, WriteMode};
 use crate::storage::{Error as StorageError, Holding};
 
 /// An upload that distribution began more recently than this is being written by a running distribution.
@@ -22,12 +23,12 @@ const LEAST_UPLOAD_AGE: Duration = Duration::from_hours(24);
 
 impl Collector {
     /// Finishes the epochs of collectors that are certainly dead. Returns how many there were.
-    pub(super) async fn recover(&self) -> Result<u64, Error> {
+    pub(super) async fn recover(&self, tell: Watcher<'_>) -> Result<u64, Error> {
         let mut recovered = 0;
         for (epoch, progress) in self.store.epochs().await?.active {
             if let Some(successor) = self.successor_to(epoch).await? {
                 tokio::select! {
-                    done = self.finish(epoch, progress) => done?,
+                    done = self.finish(epoch, progress, tell) => done?,
                     silent = self.live(epoch, successor) => return Err(silent),
                 }
                 recovered += 1;
@@ -45,10 +46,10 @@ impl Collector {
             last = Some(sign);
             successor += 1;
         }
-        let Some(sign) = last else { return Ok(None) };
-        let dead = match (self.owner.life_of(&sign), self.config.takeover) {
-            (Life::Mine | Life::Over, _) | (Life::Unknown, Takeover::Everything) => true,
-            (Life::Unknown, Takeover::OnlyTheDead) => false,
+        let dead = match (last.map(|sign| self.owner.life_of(&sign)), self.config.takeover) {
+            // A collector gives a sign of life before it announces: without any it is what forgetting left over.
+            (None | Some(Life::Mine | Life::Over), _) | (Some(Life::Unknown), Takeover::Everything) => true,
+            (Some(Life::Unknown), Takeover::OnlyTheDead) => false,
         };
         if !dead {
             return Ok(None);
@@ -61,19 +62,34 @@ impl Collector {
         }
     }
 
-    async fn finish(&self, epoch: EpochId, progress: Progress) -> Result<(), Error> {
+    async fn finish(&self, epoch: EpochId, progress: Progress, tell: Watcher<'_>) -> Result<(), Error> {
         // The dead may have come further between the listing and their death.
         let closed = progress.closed || self.store.is_closed(epoch).await?;
         match self.store.verdict(epoch).await? {
             Some(doomed) => {
-                let (known, limit) = (&mut Known::default(), self.config.manifest_limit);
-                let before = if self.is_remote() { sweep::Before::SomebodyElse } else { sweep::Before::Nothing };
-                sweep::sweep(&self.store, known, limit, &doomed, before).await?;
+                self.sweep(tell).run(&mut Known::default(), &doomed, Before::SomebodyElse).await?;
             }
             None if closed => self.store.decide(epoch, &[]).await?,
             None => {}
         }
         Ok(self.store.retire(epoch).await?)
+    }
+
+    /// # Errors
+    /// [`Error::Forgetful`] when the bucket was seen not to show what it was just given.
+    pub(super) async fn refuse_forgetful_store(&self) -> Result<(), Error> {
+        if !self.is_remote() {
+            return Ok(());
+        }
+        match self.store.capabilities().await? {
+            Capabilities { read_after_write: Kept::No, .. } => {
+                Err(Error::Forgetful("does not read what was just written"))
+            }
+            Capabilities { list_after_write: Kept::No, .. } => {
+                Err(Error::Forgetful("lists late what was just written"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// # Errors

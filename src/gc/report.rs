@@ -28,6 +28,8 @@ pub enum Event<'a> {
         /// How many things are condemned.
         condemned: usize,
     },
+    /// Requests to remove something went unanswered, and nothing may end before they certainly cannot arrive any more.
+    WaitingForRequests(std::time::Duration),
     /// So many things are being removed.
     Sweeping {
         /// How many.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Error;
+use super::collect::Watcher;
 use super::references::{self, Known};
+use super::{Collection, Error, Event};
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::collection::Key;
 use crate::storage::driver::Latency;
@@ -12,9 +13,6 @@ use crate::storage::{Error as StorageError, Retry, Store};
 
 /// Attempts at one removal that fails for a reason likely to pass.
 const ATTEMPTS: u32 = 6;
-
-/// How long a request to a bucket may take effect after it was signed, and what clocks may differ besides.
-const LATE: Duration = Duration::from_mins(16);
 
 /// What went before the removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,39 +23,45 @@ pub(super) enum Before {
     SomebodyElse,
 }
 
-/// Removes `doomed` and returns when it is certain that no request to remove any of it can take effect any more.
-pub(super) async fn sweep(
-    store: &Store,
-    known: &mut Known,
-    limit: u64,
-    doomed: &[Key],
-    before: Before,
-) -> Result<(), Error> {
-    let mut revisions: BTreeMap<&RepositoryName, Vec<(Digest, Option<Digest>)>> = BTreeMap::new();
-    let mut links: BTreeMap<&RepositoryName, Vec<Digest>> = BTreeMap::new();
-    let mut blobs = Vec::new();
-    for key in doomed {
-        match key {
-            Key::Revision(name, digest) => {
-                let subject = subject(store, known, limit, name, digest).await?;
-                revisions.entry(name).or_default().push((*digest, subject));
+/// Removes what is doomed.
+pub(super) struct Sweep<'a> {
+    pub(super) store: &'a Store,
+    pub(super) config: &'a Collection,
+    pub(super) tell: Watcher<'a>,
+}
+
+impl Sweep<'_> {
+    /// Removes `doomed` and returns when it is certain that no request to remove any of it can take effect any more. A
+    /// request to a bucket that was answered is over; one that was not may arrive as long as it is good for.
+    pub(super) async fn run(&self, known: &mut Known, doomed: &[Key], before: Before) -> Result<(), Error> {
+        let (store, limit) = (self.store, self.config.manifest_limit);
+        let mut revisions: BTreeMap<&RepositoryName, Vec<(Digest, Option<Digest>)>> = BTreeMap::new();
+        let mut links: BTreeMap<&RepositoryName, Vec<Digest>> = BTreeMap::new();
+        let mut blobs = Vec::new();
+        for key in doomed {
+            match key {
+                Key::Revision(name, digest) => {
+                    let subject = subject(store, known, limit, name, digest).await?;
+                    revisions.entry(name).or_default().push((*digest, subject));
+                }
+                Key::Link(name, digest) => links.entry(name).or_default().push(*digest),
+                Key::Blob(digest) => blobs.push(*digest),
             }
-            Key::Link(name, digest) => links.entry(name).or_default().push(*digest),
-            Key::Blob(digest) => blobs.push(*digest),
         }
+        let mut certain = before == Before::Nothing;
+        for (name, doomed) in &revisions {
+            certain &= persistently(|| store.sweep_revisions(name, doomed)).await?;
+        }
+        for (name, doomed) in &links {
+            certain &= persistently(|| store.sweep_links(name, doomed)).await?;
+        }
+        certain &= persistently(|| store.sweep_blobs(&blobs)).await?;
+        if !certain && store.latency() == Latency::Remote {
+            (self.tell)(Event::WaitingForRequests(self.config.request_lifetime));
+            tokio::time::sleep(self.config.request_lifetime).await;
+        }
+        Ok(())
     }
-    let mut certain = before == Before::Nothing;
-    for (name, doomed) in &revisions {
-        certain &= persistently(|| store.sweep_revisions(name, doomed)).await?;
-    }
-    for (name, doomed) in &links {
-        certain &= persistently(|| store.sweep_links(name, doomed)).await?;
-    }
-    certain &= persistently(|| store.sweep_blobs(&blobs)).await?;
-    if !certain && store.latency() == Latency::Remote {
-        tokio::time::sleep(LATE).await;
-    }
-    Ok(())
 }
 
 /// The subject of a doomed manifest, whose entry in the referrers index goes with it.

@@ -10,9 +10,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::pull::undamaged;
 use super::references::Asking;
 use super::{Error, Registry, Result};
-use crate::oci::{Digest, Manifest, RepositoryName, Role, Tag, digests_mentioned};
+use crate::oci::{Algorithm, Digest, Manifest, RepositoryName, Role, Tag, digests_mentioned};
 use crate::storage::collection::{EpochId, Epochs, Fetched, Fingerprint, Key};
 use crate::storage::driver::Latency;
 use crate::storage::{self, NewManifest};
@@ -203,6 +204,11 @@ impl Registry {
             digests.extend(manifest.relations().iter().map(|relation| relation.descriptor.digest));
         }
         digests.extend(self.store.listed_referrers(name, &manifest.digest()).await?);
+        for digest in digests.clone().iter().filter(|digest| digest.algorithm() != Algorithm::Sha256) {
+            // distribution keeps content under its sha256 digest whatever digest a link is named after.
+            digests.extend(undamaged(self.store.survey_link(name, digest).await)?);
+            digests.extend(undamaged(self.store.survey_revision(name, digest).await)?);
+        }
         let keys = digests.iter().flat_map(|digest| {
             [Key::Revision(name.clone(), *digest), Key::Link(name.clone(), *digest), Key::Blob(*digest)]
         });

@@ -143,6 +143,11 @@ impl RepositoryPaths<'_> {
         self.below(format_args!("_manifests/revisions/{algorithm}"))
     }
 
+    /// Every manifest, in one directory for each algorithm.
+    pub(super) fn all_revisions(self) -> StoragePath {
+        self.below(format_args!("_manifests/revisions"))
+    }
+
     /// One directory for each tag.
     pub(super) fn tags(self) -> StoragePath {
         self.below(format_args!("_manifests/tags"))

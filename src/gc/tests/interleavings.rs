@@ -60,6 +60,9 @@ macro_rules! steps {
                 }
                 Ok(())
             }
+            async fn delete_once(&self, paths: &[StoragePath]) -> Stored<()> {
+                self.delete_many(paths).await
+            }
             async fn write_many(&self, objects: Vec<(StoragePath, Bytes)>) -> Stored<()> {
                 for (path, content) in objects {
                     Step(false).await;

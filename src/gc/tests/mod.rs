@@ -3,6 +3,7 @@
 mod doubt;
 mod garbage;
 mod interleavings;
+mod late;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -192,21 +192,27 @@ impl Store {
     pub async fn forget_epochs(&self, now: SystemTime) -> Result<()> {
         let epochs = self.epochs().await?;
         let crowded = epochs.retired.len() > MOST_RETIRED;
-        let mut gone = Vec::new();
+        let (mut parts, mut ends) = (Vec::new(), Vec::new());
         for epoch in &epochs.retired {
             let id = epoch.to_string();
             let retired = epoch_part(&id, "retired");
             let Some(stat) = found(self.driver.stat(&retired).await)? else { continue };
             let age = now.duration_since(stat.modified).unwrap_or_default();
             if age >= PARTS_STAY {
-                gone.extend(["list", "closed", "verdict"].map(|part| epoch_part(&id, part)));
-                gone.extend((0..MOST_SUCCESSORS).map(|successor| collector(&id, successor)));
+                parts.extend(["list", "closed", "verdict"].map(|part| epoch_part(&id, part)));
+                parts.extend((0..MOST_SUCCESSORS).map(|successor| collector(&id, successor)));
             }
             if age >= RETIRED_STAYS || (crowded && age >= LONGEST_REQUEST) {
-                gone.push(retired);
+                ends.push(retired);
             }
         }
-        if gone.is_empty() { Ok(()) } else { self.driver.delete_many(&gone).await }
+        // An epoch that lost its end before its list would seem to go on.
+        for gone in [parts, ends] {
+            if !gone.is_empty() {
+                self.driver.delete_many(&gone).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The sign of life of whoever works on `epoch`, the `successor`-th to do so; `None` when there is none.

@@ -90,6 +90,7 @@ impl Store {
         for entry in directories {
             manifests.tags.push(entry.name.parse().map_err(|_| foreign(&paths.tags(), &entry.name))?);
         }
+        self.refuse_unknown_algorithms(&paths.all_revisions()).await?;
         for algorithm in Algorithm::ALL {
             let directory = paths.revisions(algorithm);
             let mut page = ListPage { after: None, limit: PAGE };
@@ -145,6 +146,9 @@ impl Store {
             return Ok(FoundPage { found: by_object(&directory, "link", &tree)?, next });
         }
         let Some(algorithm) = Algorithm::ALL.get(from.algorithm).copied() else { return Ok(FoundPage::default()) };
+        if from.algorithm == 0 && from.after.is_none() {
+            self.refuse_unknown_algorithms(&paths.all_layers()).await?;
+        }
         let directory = paths.layers(algorithm);
         let tree = self.driver.leaves(&directory, "link", &page).await?;
         let next = match tree.next.clone() {
@@ -155,6 +159,16 @@ impl Store {
             None => None,
         };
         Ok(FoundPage { found: founds(&directory, algorithm, tree)?, next })
+    }
+
+    /// What lies under digests that this program cannot read may need anything.
+    async fn refuse_unknown_algorithms(&self, directory: &StoragePath) -> Result<()> {
+        let listing = self.driver.list(directory, &ListPage::all()).await?;
+        let mut directories = listing.entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
+        match directories.find(|entry| entry.name.parse::<Algorithm>().is_err()) {
+            Some(unknown) => Err(foreign(directory, &unknown.name)),
+            None => Ok(()),
+        }
     }
 
     /// The parts of all content, to be surveyed side by side.

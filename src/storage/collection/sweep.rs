@@ -1,12 +1,13 @@
 //! Removal of what is doomed: manifests with what belongs to them, links, content. Must not know why.
 //!
-//! Everything removed is gone durably when the call returns.
+//! Everything removed is gone durably when the call returns `Ok`, and no request to remove it is left under way; after an
+//! error one may be.
 
 use std::collections::HashSet;
 
 use super::Key;
 use crate::oci::{Digest, RepositoryName};
-use crate::storage::driver::{ListPage, Tree};
+use crate::storage::driver::{Capabilities, ListPage, Tree};
 use crate::storage::layout::{RepositoryPaths, StoragePath, blob_data};
 use crate::storage::manifests::digest_of;
 use crate::storage::{Result, Store, found};
@@ -61,9 +62,14 @@ impl Store {
         Ok(found(self.driver.stat(&path).await)?.is_some())
     }
 
+    /// What the store was seen to promise; see [`crate::storage::driver::Driver::capabilities`].
+    pub async fn capabilities(&self) -> Result<Capabilities> {
+        self.driver.capabilities().await
+    }
+
     async fn delete_in_batches(&self, paths: &[StoragePath]) -> Result<()> {
         for batch in paths.chunks(BATCH) {
-            self.driver.delete_many(batch).await?;
+            self.driver.delete_once(batch).await?;
         }
         Ok(())
     }

@@ -167,6 +167,11 @@ impl Driver for Faulty {
         self.plan.call("delete_many", first, self.inner.delete_many(paths)).await
     }
 
+    async fn delete_once(&self, paths: &[StoragePath]) -> Result<()> {
+        let first = paths.first().map_or_else(String::new, ToString::to_string);
+        self.plan.call("delete_once", first, self.inner.delete_once(paths)).await
+    }
+
     async fn tree(&self, prefix: &StoragePath, page: &ListPage) -> Result<Tree> {
         self.plan.call("tree", prefix, self.inner.tree(prefix, page)).await
     }

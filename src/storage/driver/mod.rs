@@ -107,6 +107,10 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Removes all `paths`. Missing ones are not errors; after an error any subset may be gone.
     async fn delete_many(&self, paths: &[StoragePath]) -> Result<()>;
 
+    /// [`Driver::delete_many`] for a caller that must know when it is over: each request is sent once at most. After `Ok` none
+    /// is left that could take effect later; after an error one may be, and repeating is up to the caller.
+    async fn delete_once(&self, paths: &[StoragePath]) -> Result<()>;
+
     /// Removes every object below the directory `prefix` (`prefix/…`), not one that merely shares the string.
     /// Objects written below it meanwhile may or may not survive.
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()>;

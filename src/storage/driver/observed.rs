@@ -77,6 +77,10 @@ impl Driver for Observed {
         self.timed("Delete", self.inner.delete_many(paths)).await
     }
 
+    async fn delete_once(&self, paths: &[StoragePath]) -> Result<()> {
+        self.timed("Delete", self.inner.delete_once(paths)).await
+    }
+
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {
         self.timed("Delete", self.inner.delete_prefix(prefix)).await
     }

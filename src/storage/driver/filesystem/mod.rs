@@ -139,6 +139,10 @@ impl Driver for Filesystem {
         self.shared.run("remove", first, move |shared| shared.delete_many(&paths)).await
     }
 
+    async fn delete_once(&self, paths: &[StoragePath]) -> Result<()> {
+        self.delete_many(paths).await
+    }
+
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {
         let target = prefix.clone();
         self.shared.run("remove", prefix, move |shared| shared.delete_prefix(&target)).await

@@ -207,6 +207,10 @@ impl Driver for Addressed {
         self.inner.delete_many(paths).await
     }
 
+    async fn delete_once(&self, paths: &[StoragePath]) -> Result<()> {
+        self.inner.delete_once(paths).await
+    }
+
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {
         self.inner.delete_prefix(prefix).await
     }

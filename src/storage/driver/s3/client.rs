@@ -74,6 +74,11 @@ pub(super) fn timeouts_for_work() -> Builder {
     with_attempt_timeout(STORE_WORK_TIMEOUT)
 }
 
+/// For a request that must not be repeated behind the caller's back: after an answer nothing of it is under way.
+pub(super) fn sent_once() -> Builder {
+    timeouts_for_work().retry_config(RetryConfig::disabled())
+}
+
 fn with_attempt_timeout(timeout: Duration) -> Builder {
     Builder::new().timeout_config(TimeoutConfig::builder().operation_attempt_timeout(timeout).build())
 }
