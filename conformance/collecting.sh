@@ -54,7 +54,7 @@ collect_in_a_loop() {
         while [ ! -e "$work/enough" ]; do
             "$BERTH_BIN" garbage-collect -m --grace 0s --settle "$settle" --output json "$work/config.yml" \
                 > "$work/collector-$number.out" 2>> "$work/collector-$number.log" &
-            printf '%s' "$!" > "$work/collector-$number.pid"
+            printf "%s" "$!" > "$work/collector-$number.pid"
             status=0
             wait "$!" || status=$?
             rm -f "$work/collector-$number.pid"

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
-use super::references::{self, Known, References};
+use super::references::{self, Known, LOOK_AGAIN, References, UNDER_WAY};
 use super::{Error, Event, Untagged};
 use crate::oci::{Digest, RepositoryName, Tag};
 use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Manifests, fingerprint};
@@ -151,18 +152,31 @@ impl Mark<'_> {
             let Some(digest) = target else { continue };
             if known.insert(fingerprint(&digest)) {
                 // Pushed after the manifests were listed, or removed since, or the listing was not whole.
-                if self.store.survey_revision(name, &digest).await?.is_none() {
-                    if self.target(name, tag).await?.1 != Some(digest) {
-                        continue;
-                    }
-                    let reason = format!("it points to {digest}, which the repository does not have");
-                    return Err(unreadable(name, tag, reason));
+                if !self.arrives(name, tag, &digest).await? {
+                    continue;
                 }
                 found.push(Found { digest, size: 0, modified: SystemTime::now() });
             }
             tagged.push(digest);
         }
         Ok(tagged)
+    }
+
+    /// Whether the repository has the manifest `digest` that the tag points to. It may be on its way: a push that a collector
+    /// got in the way of puts its manifest again, or its tag back. `false` when the tag has moved or gone.
+    async fn arrives(&self, name: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<bool, Error> {
+        let begun = Instant::now();
+        while self.store.survey_revision(name, digest).await?.is_none() {
+            if self.target(name, tag).await?.1 != Some(*digest) {
+                return Ok(false);
+            }
+            if begun.elapsed() >= UNDER_WAY {
+                let reason = format!("it points to {digest}, which the repository does not have");
+                return Err(unreadable(name, tag, reason));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(true)
     }
 
     /// What `tag` points to; `None` when it was removed meanwhile.
