@@ -45,13 +45,16 @@ collect() {
     return "$status"
 }
 
-# collect_in_a_loop NUMBER: until $work/enough is there. The process that collects is named in $work/collector-NUMBER.pid. By
-# turns pushes are given no time at all between announcement and removal, and half a second.
+# collect_in_a_loop NUMBER SETTLE...: until $work/enough is there, by turns with each of these times between announcement and
+# removal. The process that collects is named in $work/collector-NUMBER.pid.
 collect_in_a_loop() {
     (
         trap - EXIT
-        number=$1 round=0 settle=0s
+        number=$1 round=0
+        shift
+        settles=("$@")
         while [ ! -e "$work/enough" ]; do
+            settle=${settles[round % $#]}
             "$BERTH_BIN" garbage-collect -m --grace 0s --settle "$settle" --output json "$work/config.yml" \
                 > "$work/collector-$number.out" 2>> "$work/collector-$number.log" &
             printf "%s" "$!" > "$work/collector-$number.pid"
@@ -61,9 +64,8 @@ collect_in_a_loop() {
             printf '%s\n' "$status" >> "$work/collector-$number.ends"
             jq -c . "$work/collector-$number.out" >> "$work/collector-$number.json" 2> /dev/null || true
             round=$((round + 1))
-            if [ $((round % 2)) -eq 0 ]; then settle=0s; else settle=500ms; fi
         done
-    ) &
+    ) 2> /dev/null &
     loops+=("$!")
     disown "$!"
 }

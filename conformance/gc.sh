@@ -35,7 +35,7 @@ seed=${GC_SEED:-$RANDOM}
 title "two registries and a collector on $store, seed $seed"
 store_to_collect "$store"
 for number in 1 2; do replica "$number"; done
-collect_in_a_loop 1
+collect_in_a_loop 1 0s 500ms
 churn "$seconds"
 end_collecting
 judge

@@ -64,7 +64,7 @@ kill_it() {
 title "three replicas and two collectors on $store for $seconds s, seed $seed"
 store_to_collect "$store"
 for number in 1 2 3; do replica "$number"; done
-for number in 1 2; do collect_in_a_loop "$number"; done
+for number in 1 2; do collect_in_a_loop "$number" 0s 2s 5s; done
 churn_begin "$seconds"
 while alive "$clients"; do
     sleep "$((RANDOM % 2)).$((RANDOM % 10))"
