@@ -5,6 +5,8 @@
 #   conformance/soak.sh [SECONDS] [filesystem|garage]        (default: 1800 filesystem)
 #
 #   SOAK_SEED                repeats the moments and the victims of an earlier run, which prints its seed
+#   SOAK_LONG                any word: collectors too are paused for longer than pushes wait for them. Nothing is lost for it,
+#                            but pushes are refused, so how many is told and not judged
 #   CLIENTS                  how many there are (default: 8)
 #   BERTH_BIN, LOAD_BIN, KEEP_WORK as in lib.sh
 set -euo pipefail
@@ -40,10 +42,14 @@ choose_victim() {
 
 happens() { happened[$1]=$((${happened[$1]:-0} + 1)); }
 
-# A pause as a virtual machine or a debugger makes it: mostly short, sometimes longer than anybody waits.
+# A pause as a virtual machine or a debugger makes it: mostly short, sometimes longer than anybody waits. A push that needs what
+# a collector is just removing is refused after five seconds, so collectors get such pauses only when they are asked for.
 pause() {
     local tenths=$((RANDOM % 20 + 1))
-    [ $((RANDOM % 6)) -ne 0 ] || tenths=$((RANDOM % 60 + 50))
+    if [ $((RANDOM % 6)) -eq 0 ]; then
+        tenths=$((RANDOM % 60 + 50))
+        [ "$2" != collector ] || [ -n "${SOAK_LONG:-}" ] || tenths=35
+    fi
     kill -STOP "$1" 2> /dev/null || return 0
     happens "$2 paused"
     sleep "$((tenths / 10)).$((tenths % 10))"
