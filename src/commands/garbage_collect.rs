@@ -101,8 +101,7 @@ fn collection(options: &Options, config: &Config) -> Collection {
         mode: if options.dry_run { Mode::Report } else { Mode::Remove },
         settle: if options.offline { Duration::ZERO } else { options.settle },
         request_lifetime: options.request_lifetime,
-        // What lies there was within the limit of its day, which may have been a larger one.
-        manifest_limit: (config.registry.limits.manifest_bytes as u64).saturating_mul(16),
+        manifest_limit: super::manifest_limit(config),
         writers: if options.offline { Writers::Offline } else { Writers::Online },
         large: if options.accept_large_removal { LargeRemoval::Accepted } else { LargeRemoval::Refused },
         takeover: if options.recover { Takeover::Everything } else { Takeover::OnlyTheDead },
@@ -194,6 +193,9 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
     }
     if report.uploads > 0 {
         eprintln!("registry: gave up {} abandoned uploads", report.uploads);
+    }
+    if report.leftovers > 0 {
+        eprintln!("registry: removed {} files that were never written to their end", report.leftovers);
     }
     if report.recovered > 0 {
         eprintln!("registry: finished {} collections that had been interrupted", report.recovered);

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use super::Scheduled;
+
 /// Cleaning that `serve` does by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
     /// `storage.maintenance.uploadpurging`, unless turned off.
     pub upload_purging: Option<UploadPurging>,
+    /// `storage.maintenance.garbagecollect`, when there is one.
+    pub collection: Option<Scheduled>,
 }
 
 /// `storage.maintenance.uploadpurging`.

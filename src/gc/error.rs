@@ -44,6 +44,21 @@ pub enum Error {
          writers and run with --offline"
     )]
     Forgetful(&'static str),
+    /// Repositories that had tags at the last collection are not there at all now.
+    #[error(
+        "nothing was removed, because {first} and {others} more of the repositories that had tags at the last collection \
+         cannot be seen any more: check that every disk is mounted and that the store shows all its content; if they were \
+         removed on purpose, run again with --accept-large-removal"
+    )]
+    Vanished {
+        /// One of them.
+        first: RepositoryName,
+        /// How many others there are.
+        others: usize,
+    },
+    /// There is no such repository.
+    #[error("there is no repository {0}")]
+    NoRepository(RepositoryName),
     /// Another program writes to the store that does not know the protocol.
     #[error(
         "nothing was removed, because another program than this one seems to be writing to the store (it began the upload \

@@ -11,13 +11,16 @@ use tokio::time::Instant;
 
 use super::references::{self, Known, LOOK_AGAIN, References, UNDER_WAY};
 use super::{Error, Event, Untagged};
-use crate::oci::{Digest, RepositoryName, Tag};
+use crate::oci::{Algorithm, Digest, Hasher, RepositoryName, Tag};
 use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Manifests, fingerprint};
 use crate::storage::driver::More;
 use crate::storage::{Error as StorageError, Holding, Store};
 
 /// Repositories asked for at once.
 const REPOSITORIES_AT_ONCE: usize = 1000;
+
+/// Repositories with tags that are remembered from one collection to the next.
+pub(super) const MOST_TAGGED: usize = 100_000;
 
 /// How a mark decides what is kept though nothing reaches it.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +40,15 @@ impl Spare<'_> {
     }
 }
 
+/// Where to look.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Scope<'a> {
+    /// Everywhere.
+    Everything,
+    /// In one repository, which says nothing of content.
+    Repository(&'a RepositoryName),
+}
+
 /// What nothing needs, of one kind, by repository.
 pub(super) type ByRepository = Vec<(RepositoryName, Vec<Found>)>;
 
@@ -49,11 +61,16 @@ pub(super) struct Marked {
     pub(super) revisions: ByRepository,
     /// Links that nothing needs.
     pub(super) links: ByRepository,
+    /// Repositories that have tags, unless they are too many to remember.
+    pub(super) tagged: Vec<RepositoryName>,
+    /// The names of repositories that hold anything, as fingerprints.
+    pub(super) present: HashSet<Fingerprint>,
 }
 
 /// A mark in progress.
 pub(super) struct Mark<'a> {
     pub(super) store: &'a Store,
+    pub(super) scope: Scope<'a>,
     pub(super) untagged: Untagged,
     pub(super) manifest_limit: u64,
     pub(super) spare: Spare<'a>,
@@ -70,9 +87,13 @@ struct Revision {
 }
 
 impl Mark<'_> {
-    /// Marks every repository.
+    /// Marks every repository in scope.
     pub(super) async fn run(mut self) -> Result<Marked, Error> {
         let mut marked = Marked::default();
+        if let Scope::Repository(name) = self.scope {
+            self.repository(name, &mut marked).await?;
+            return Ok(marked);
+        }
         let mut after: Option<RepositoryName> = None;
         loop {
             let last = after.as_ref().map(RepositoryName::as_str);
@@ -91,6 +112,12 @@ impl Mark<'_> {
         (self.tell)(Event::Repository(name));
         let Manifests { tags, revisions: mut found } = self.store.survey_manifests(name).await?;
         let targets = self.targets(name, &tags, &mut found).await?;
+        if !targets.is_empty() && marked.tagged.len() < MOST_TAGGED {
+            marked.tagged.push(name.clone());
+        }
+        if !found.is_empty() || !tags.is_empty() {
+            marked.present.insert(fingerprint_of_name(name));
+        }
         let revisions = self.revisions(name, found).await?;
         let live = self.live(name, &targets, &revisions);
         let mut needed = HashSet::new();
@@ -224,9 +251,10 @@ impl Mark<'_> {
         marked: &mut Marked,
     ) -> Result<(), Error> {
         let mut dead = Vec::new();
-        let mut from = None;
+        let (mut from, mut any) = (None, false);
         loop {
             let page = self.store.survey_links(name, from).await?;
+            any |= !page.found.is_empty();
             for link in page.found {
                 let key = || Key::Link(name.clone(), link.digest);
                 if !needed.contains(&fingerprint(&link.digest)) && !self.spare.keeps(&link, key) {
@@ -246,11 +274,19 @@ impl Mark<'_> {
                 break;
             }
         }
+        if any {
+            marked.present.insert(fingerprint_of_name(name));
+        }
         if !dead.is_empty() {
             marked.links.push((name.clone(), dead));
         }
         Ok(())
     }
+}
+
+/// What the name of a repository is remembered by.
+pub(super) fn fingerprint_of_name(name: &RepositoryName) -> Fingerprint {
+    fingerprint(&Hasher::digest(Algorithm::Sha256, name.as_str().as_bytes()))
 }
 
 fn unreadable(name: &RepositoryName, tag: &Tag, reason: String) -> Error {

@@ -45,17 +45,7 @@ impl Garbage {
 
     /// The garbage that `marked` leaves over: what it says of manifests and links, and content that is old enough.
     pub(super) async fn of(store: &Store, marked: &Marked, older_than: SystemTime) -> Result<Self, Error> {
-        let mut garbage = Self::default();
-        for (name, found) in &marked.revisions {
-            for found in found {
-                garbage.add(Key::Revision(name.clone(), found.digest), 0);
-            }
-        }
-        for (name, found) in &marked.links {
-            for found in found {
-                garbage.add(Key::Link(name.clone(), found.digest), 0);
-            }
-        }
+        let mut garbage = Self::of_repositories(marked);
         let shelves = store.shelves().await?;
         let looks = shelves.iter().map(|shelf| unneeded(store, shelf, &marked.needed, older_than)).collect::<Vec<_>>();
         let mut looks = stream::iter(looks).buffer_unordered(store.questions_at_once());
@@ -67,6 +57,22 @@ impl Garbage {
             }
         }
         Ok(garbage)
+    }
+
+    /// The same without content.
+    pub(super) fn of_repositories(marked: &Marked) -> Self {
+        let mut garbage = Self::default();
+        for (name, found) in &marked.revisions {
+            for found in found {
+                garbage.add(Key::Revision(name.clone(), found.digest), 0);
+            }
+        }
+        for (name, found) in &marked.links {
+            for found in found {
+                garbage.add(Key::Link(name.clone(), found.digest), 0);
+            }
+        }
+        garbage
     }
 }
 

@@ -3,13 +3,15 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
 use super::owner::Life;
 use super::references::Known;
 use super::sweep::Before;
 use super::{Collector, Error, PurgeMode, Takeover, UploadPurger, UploadPurging, Watcher};
 use crate::oci::RepositoryName;
-use crate::storage::collection::{EpochId, Progress};
-use crate::storage::driver::{Capabilities, Kept, More, WriteMode};
+use crate::storage::collection::EpochId;
+use crate::storage::driver::{Capabilities, Hold, Kept, More, WriteMode};
 use crate::storage::{Error as StorageError, Holding};
 
 /// An upload that distribution began more recently than this is being written by a running distribution.
@@ -25,46 +27,66 @@ impl Collector {
     /// Finishes the epochs of collectors that are certainly dead. Returns how many there were.
     pub(super) async fn recover(&self, tell: Watcher<'_>) -> Result<u64, Error> {
         let mut recovered = 0;
-        for (epoch, progress) in self.store.epochs().await?.active {
-            if let Some(successor) = self.successor_to(epoch).await? {
-                tokio::select! {
-                    done = self.finish(epoch, progress, tell) => done?,
-                    silent = self.live(epoch, successor) => return Err(silent),
-                }
-                recovered += 1;
-            }
+        for epoch in self.store.epochs().await?.active.into_keys() {
+            recovered += u64::from(self.succeed(epoch, self.config.takeover, tell).await?);
         }
         Ok(recovered)
     }
 
-    /// The place to take in the succession of those who worked on `epoch`, taken already; `None` when the last of them may
-    /// live, or another was quicker.
-    async fn successor_to(&self, epoch: EpochId) -> Result<Option<usize>, Error> {
-        let mut successor = 0;
-        let mut last = None;
-        while let Some(sign) = self.store.sign_of_life(epoch, successor).await? {
-            last = Some(sign);
-            successor += 1;
-        }
-        let dead = match (last.map(|sign| self.owner.life_of(&sign)), self.config.takeover) {
-            // A collector gives a sign of life before it announces: without any it is what forgetting left over.
-            (None | Some(Life::Mine | Life::Over), _) | (Some(Life::Unknown), Takeover::Everything) => true,
-            (Some(Life::Unknown), Takeover::OnlyTheDead) => false,
+    /// Finishes `epoch` if the one who worked on it is dead, or by `takeover` counts as dead. Whether it did.
+    pub(super) async fn succeed(&self, epoch: EpochId, takeover: Takeover, tell: Watcher<'_>) -> Result<bool, Error> {
+        let hold = self.store.hold_epoch(epoch).await?;
+        let (successor, signs) = self.signs(epoch).await?;
+        let dead = match (&hold, signs.map(|sign| self.owner.life_of(&sign)), takeover) {
+            (Hold::Another, ..) => false,
+            // Locks end with their process. And a collector gives a sign of life before it announces: an epoch without any
+            // is what forgetting left over.
+            (Hold::Mine(_), ..) | (Hold::Unknowable, None | Some(Life::Mine | Life::Over), _) => true,
+            (Hold::Unknowable, Some(Life::Unknown), takeover) => takeover == Takeover::Everything,
         };
-        if !dead {
-            return Ok(None);
+        // It may have come to its end between the listing and the lock.
+        if !dead || self.store.is_retired(epoch).await? || !self.take_over(epoch, successor, &hold).await? {
+            return Ok(false);
         }
-        let sign = self.owner.sign().into();
-        match self.store.give_sign_of_life(epoch, successor, sign, WriteMode::CreateOnly).await {
-            Ok(()) => Ok(Some(successor)),
-            Err(StorageError::AlreadyExists { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        self.while_known_alive(&hold, epoch, successor, self.finish(epoch, tell)).await?;
+        Ok(true)
     }
 
-    async fn finish(&self, epoch: EpochId, progress: Progress, tell: Watcher<'_>) -> Result<(), Error> {
-        // The dead may have come further between the listing and their death.
-        let closed = progress.closed || self.store.is_closed(epoch).await?;
+    /// How many gave signs of life for `epoch`, one after the other, and the sign of the last.
+    async fn signs(&self, epoch: EpochId) -> Result<(usize, Option<Bytes>), Error> {
+        let mut number = 0;
+        let mut last = None;
+        while let Some(sign) = self.store.sign_of_life(epoch, number).await? {
+            last = Some(sign);
+            number += 1;
+        }
+        Ok((number, last))
+    }
+
+    /// The last sign of life that somebody gave for `epoch`.
+    pub(super) async fn last_sign(&self, epoch: EpochId) -> Result<Option<Bytes>, Error> {
+        Ok(self.signs(epoch).await?.1)
+    }
+
+    /// Takes the place `successor` among those who work on `epoch`; `false` when another was quicker.
+    async fn take_over(&self, epoch: EpochId, successor: usize, hold: &Hold) -> Result<bool, Error> {
+        let mine = self.owner.sign();
+        let sign = self.pulse.sign();
+        match self.store.give_sign_of_life(epoch, successor, mine.clone().into(), WriteMode::CreateOnly).await {
+            Ok(()) => sign.given(),
+            Err(StorageError::AlreadyExists { .. }) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        if matches!(hold, Hold::Mine(_)) {
+            return Ok(true);
+        }
+        // A store may ignore that the sign was to be created only: then the last of several stands.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        Ok(self.store.sign_of_life(epoch, successor).await?.is_some_and(|sign| *sign == *mine))
+    }
+
+    async fn finish(&self, epoch: EpochId, tell: Watcher<'_>) -> Result<(), Error> {
+        let closed = self.store.is_closed(epoch).await?;
         match self.store.verdict(epoch).await? {
             Some(doomed) => {
                 self.sweep(tell).run(&mut Known::default(), &doomed, Before::SomebodyElse).await?;

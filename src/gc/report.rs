@@ -83,6 +83,8 @@ pub struct Report {
     pub spared: u64,
     /// Upload sessions and unfinished writes that were given up.
     pub uploads: u64,
+    /// Half-written files of processes that died, removed.
+    pub leftovers: u64,
     /// Epochs of collectors that died, finished for them.
     pub recovered: u64,
     /// More is left than one run takes in: run again.

@@ -1,15 +1,21 @@
 //! The removal of what a verdict dooms: manifests, then links, then content; and the certainty that it is over.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::collect::Watcher;
+use super::pulse::Pulse;
 use super::references::{self, Known};
 use super::{Collection, Error, Event};
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::collection::Key;
 use crate::storage::driver::Latency;
 use crate::storage::{Error as StorageError, Retry, Store};
+
+/// Things removed between two looks whether this collector may go on: what S3 removes by one request.
+const AT_ONCE: usize = 1000;
 
 /// Attempts at one removal that fails for a reason likely to pass.
 const ATTEMPTS: u32 = 6;
@@ -27,6 +33,7 @@ pub(super) enum Before {
 pub(super) struct Sweep<'a> {
     pub(super) store: &'a Store,
     pub(super) config: &'a Collection,
+    pub(super) pulse: &'a Pulse,
     pub(super) tell: Watcher<'a>,
 }
 
@@ -50,17 +57,44 @@ impl Sweep<'_> {
         }
         let mut certain = before == Before::Nothing;
         for (name, doomed) in &revisions {
-            certain &= persistently(|| store.sweep_revisions(name, doomed)).await?;
+            for part in doomed.chunks(AT_ONCE) {
+                certain &= self.persistently(|issued| store.sweep_revisions(name, part, issued)).await?;
+            }
         }
         for (name, doomed) in &links {
-            certain &= persistently(|| store.sweep_links(name, doomed)).await?;
+            for part in doomed.chunks(AT_ONCE) {
+                certain &= self.persistently(|issued| store.sweep_links(name, part, issued)).await?;
+            }
         }
-        certain &= persistently(|| store.sweep_blobs(&blobs)).await?;
+        let parts = blobs.chunks(AT_ONCE).map(|part| self.persistently(|issued| store.sweep_blobs(part, issued)));
+        let mut parts = stream::iter(parts.collect::<Vec<_>>()).buffer_unordered(store.questions_at_once().min(4));
+        while let Some(part) = parts.try_next().await? {
+            certain &= part;
+        }
         if !certain && store.latency() == Latency::Remote {
             (self.tell)(Event::WaitingForRequests(self.config.request_lifetime));
             tokio::time::sleep(self.config.request_lifetime).await;
         }
         Ok(())
+    }
+
+    /// Does `work`, again while it fails for a reason likely to pass. Whether the first attempt succeeded, so that no
+    /// request is left that may take effect later.
+    async fn persistently<F: Future<Output = Result<(), StorageError>>>(
+        &self,
+        work: impl Fn(SystemTime) -> F,
+    ) -> Result<bool, Error> {
+        let mut attempt = 1;
+        loop {
+            match work(self.pulse.issue()?).await {
+                Ok(()) => return Ok(attempt == 1),
+                Err(StorageError::Backend { retry: Retry::Later, .. }) if attempt < ATTEMPTS => {
+                    tokio::time::sleep(Duration::from_millis(200) * 2u32.pow(attempt)).await;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 }
 
@@ -80,21 +114,5 @@ async fn subject(
         // It is doomed already. An entry without its manifest is never shown.
         Err(Error::Unreadable { .. }) => Ok(None),
         Err(error) => Err(error),
-    }
-}
-
-/// Does `work`, again while it fails for a reason likely to pass. Whether the first attempt succeeded, so that no request
-/// is left that may take effect later.
-async fn persistently<F: Future<Output = Result<(), StorageError>>>(work: impl Fn() -> F) -> Result<bool, Error> {
-    let mut attempt = 1;
-    loop {
-        match work().await {
-            Ok(()) => return Ok(attempt == 1),
-            Err(StorageError::Backend { retry: Retry::Later, .. }) if attempt < ATTEMPTS => {
-                tokio::time::sleep(Duration::from_millis(200) * 2u32.pow(attempt)).await;
-                attempt += 1;
-            }
-            Err(error) => return Err(error.into()),
-        }
     }
 }

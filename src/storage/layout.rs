@@ -94,6 +94,26 @@ pub(super) fn collector(epoch: &str, successor: usize) -> StoragePath {
     StoragePath(format!("{ROOT}/gc/collectors/{epoch}.{successor}"))
 }
 
+/// Ours: which replica does the collection of one time of the schedule.
+pub(super) fn round(at: u64) -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/rounds/{at}"))
+}
+
+/// Ours: all of these.
+pub(super) fn rounds() -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/rounds"))
+}
+
+/// Ours: the repositories that had tags at the last collection.
+pub(super) fn tagged_repositories() -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/tagged"))
+}
+
+/// Ours: the lock of a collector that works on `what`, which is an epoch or a single word.
+pub(super) fn collector_lock(what: &str) -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/locks/{what}"))
+}
+
 /// Paths below one repository.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RepositoryPaths<'a>(pub(super) &'a RepositoryName);

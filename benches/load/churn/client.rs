@@ -65,12 +65,20 @@ impl<'l> Client<'l> {
         addresses: &[SocketAddr],
         repositories: usize,
         layers: &'l [Blob],
-        seed: u64,
+        chance: u64,
     ) -> Self {
         let connections = addresses.iter().map(|address| Connection::new(*address, Reuse::Always)).collect();
-        let (tags, seen, overtime) = (BTreeMap::new(), Seen::default(), Instant::now());
-        let random = Random::new(seed);
-        Self { number, connections, repositories, layers, random, tags, made: 0, seen, overtime }
+        Self {
+            number,
+            connections,
+            repositories,
+            layers,
+            random: Random::new(chance),
+            tags: BTreeMap::new(),
+            made: 0,
+            seen: Seen::default(),
+            overtime: Instant::now(),
+        }
     }
 
     /// Works until `end`, and then says what stands.
@@ -115,7 +123,7 @@ impl<'l> Client<'l> {
                 Standing::This(content) => self.seen.standing.push(format!("{repository} {tag} {}", content.digest)),
                 Standing::Nothing => {}
                 Standing::Unknown => {
-                    self.seen.wrong.push(format!("{repository}:{tag}: nothing about it was acknowledged"))
+                    self.seen.wrong.push(format!("{repository}:{tag}: nothing about it was acknowledged"));
                 }
             }
         }
@@ -302,13 +310,12 @@ impl<'l> Client<'l> {
     fn ask(&mut self, method: &str, path: &str, headers: &str, parts: &[&[u8]]) -> Answer {
         let at = self.random.below(self.connections.len());
         let Some(connection) = self.connections.get_mut(at) else { return Answer::Lost };
-        match connection.ask(method, path, headers, parts) {
-            Ok((answer, body)) => Answer::Given { status: answer.status(), location: location(answer).ok(), body },
-            Err(_) => {
-                self.lose(at);
-                Answer::Lost
-            }
+        let asked = connection.ask(method, path, headers, parts);
+        if let Ok((answer, body)) = asked {
+            return Answer::Given { status: answer.status(), location: location(answer).ok(), body };
         }
+        self.lose(at);
+        Answer::Lost
     }
 
     /// A connection that failed is in no state to be used again.

@@ -79,8 +79,8 @@ pub(crate) fn run(options: &Options) -> io::Result<String> {
             .map(|number| {
                 let layers = &layers;
                 scope.spawn(move || {
-                    let seed = options.seed.wrapping_mul(1000) + number as u64;
-                    Client::new(number, &options.address, options.repositories, layers, seed).work(end)
+                    let chance = options.seed.wrapping_mul(1000) + number as u64;
+                    Client::new(number, &options.address, options.repositories, layers, chance).work(end)
                 })
             })
             .collect();

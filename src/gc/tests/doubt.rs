@@ -34,13 +34,19 @@ async fn every_call_of_a_run_may_fail_and_nothing_needed_goes() {
             for number in 0.. {
                 let memory = memory();
                 let kept = furnish(&memory).await;
+                let before = objects(&memory).await;
                 let faulty = Faulty::at(latency, Arc::clone(&memory));
                 faulty.fail(number, fault);
                 let driver: Arc<dyn Driver> = Arc::new(faulty.clone());
                 let collector = Collector::new(store(&driver), no_grace(Untagged::Remove));
                 let result = collector.collect(&|_| {}).await;
+                let decided = faulty.calls().iter().any(|call| call.verb == "write" && call.path.ends_with(".verdict"));
                 let calls = faulty.calls().len();
                 assert_whole(&memory, &kept).await;
+                if !decided || result.is_err() && !faulty.calls().iter().any(|call| call.verb == "delete_once") {
+                    assert!(result.is_err(), "call {number} of {latency:?} failed by {fault:?} unnoticed");
+                    assert_eq!(objects(&memory).await, before, "call {number} of {latency:?} failed by {fault:?}");
+                }
                 // Whatever was left unfinished is finished by the next run, and then only the garbage is gone.
                 faulty.heal();
                 collector.collect(&|_| {}).await.unwrap();

@@ -60,7 +60,7 @@ macro_rules! steps {
                 }
                 Ok(())
             }
-            async fn delete_once(&self, paths: &[StoragePath]) -> Stored<()> {
+            async fn delete_once(&self, paths: &[StoragePath], _issued: SystemTime) -> Stored<()> {
                 self.delete_many(paths).await
             }
             async fn write_many(&self, objects: Vec<(StoragePath, Bytes)>) -> Stored<()> {

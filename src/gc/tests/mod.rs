@@ -4,6 +4,8 @@ mod doubt;
 mod garbage;
 mod interleavings;
 mod late;
+mod repositories;
+mod succession;
 
 use std::sync::Arc;
 use std::time::Duration;

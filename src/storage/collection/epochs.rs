@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::{EpochId, Fingerprint, Fingerprints, Key};
-use crate::storage::driver::{ListPage, WriteMode};
-use crate::storage::layout::{collector, epoch_part, epochs, revived};
+use crate::storage::driver::{Hold, ListPage, WriteMode};
+use crate::storage::layout::{collector, collector_lock, epoch_part, epochs, revived};
 use crate::storage::{Error, Result, Store, found};
 
 /// Largest list of keys read, bytes: 50,000 keys of the longest names.
@@ -200,6 +200,7 @@ impl Store {
             let age = now.duration_since(stat.modified).unwrap_or_default();
             if age >= PARTS_STAY {
                 parts.extend(["list", "closed", "verdict"].map(|part| epoch_part(&id, part)));
+                parts.push(collector_lock(&id));
                 parts.extend((0..MOST_SUCCESSORS).map(|successor| collector(&id, successor)));
             }
             if age >= RETIRED_STAYS || (crowded && age >= LONGEST_REQUEST) {
@@ -234,6 +235,11 @@ impl Store {
         self.driver.write(&collector(&epoch.to_string(), successor), content, mode).await
     }
 
+    /// Takes the lock of those who work on `epoch`.
+    pub async fn hold_epoch(&self, epoch: EpochId) -> Result<Hold> {
+        self.driver.hold(&collector_lock(&epoch.to_string())).await
+    }
+
     /// When the sign of life was given, by the store's clock.
     pub async fn time_of_sign(&self, epoch: EpochId, successor: usize) -> Result<SystemTime> {
         Ok(self.driver.stat(&collector(&epoch.to_string(), successor)).await?.modified)
@@ -241,7 +247,8 @@ impl Store {
 
     /// Removes the sign of life of a collector that announced nothing after all.
     pub async fn take_back_sign(&self, epoch: EpochId) -> Result<()> {
-        self.driver.delete(&collector(&epoch.to_string(), 0)).await
+        let id = epoch.to_string();
+        self.driver.delete_many(&[collector(&id, 0), collector_lock(&id)]).await
     }
 
     async fn write_part(&self, epoch: EpochId, part: &str, content: Bytes) -> Result<()> {

@@ -5,6 +5,7 @@
 //! Nothing here is answered from a cache but what can never change.
 
 mod epochs;
+mod rounds;
 mod survey;
 mod sweep;
 

@@ -4,11 +4,12 @@
 //! error one may be.
 
 use std::collections::HashSet;
+use std::time::SystemTime;
 
 use super::Key;
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::driver::{Capabilities, ListPage, Tree};
-use crate::storage::layout::{RepositoryPaths, StoragePath, blob_data};
+use crate::storage::layout::{RepositoryPaths, StoragePath, all_blobs, blob_data, repositories};
 use crate::storage::manifests::digest_of;
 use crate::storage::{Result, Store, found};
 
@@ -21,15 +22,23 @@ const BATCH: usize = 1000;
 impl Store {
     /// Removes manifests from the repository, each with the digest of its subject if it has one: their entries in tag
     /// histories first, then in the referrers index, then the manifests.
-    pub async fn sweep_revisions(&self, name: &RepositoryName, doomed: &[(Digest, Option<Digest>)]) -> Result<()> {
+    ///
+    /// `issued` of this and the others is the time that requests across a network bear; see
+    /// [`crate::storage::driver::Driver::delete_once`].
+    pub async fn sweep_revisions(
+        &self,
+        name: &RepositoryName,
+        doomed: &[(Digest, Option<Digest>)],
+        issued: SystemTime,
+    ) -> Result<()> {
         let paths = RepositoryPaths(name);
         let digests: HashSet<Digest> = doomed.iter().map(|(digest, _)| *digest).collect();
-        self.delete_in_batches(&self.tag_entries_of(name, &digests).await?).await?;
+        self.delete_in_batches(&self.tag_entries_of(name, &digests).await?, issued).await?;
         let entries = doomed.iter().filter_map(|(digest, subject)| Some(paths.referrer(subject.as_ref()?, digest)));
-        self.delete_in_batches(&entries.collect::<Vec<_>>()).await?;
+        self.delete_in_batches(&entries.collect::<Vec<_>>(), issued).await?;
         let revisions =
             doomed.iter().flat_map(|(digest, _)| [paths.revision_link(digest), paths.revision_media_type(digest)]);
-        let swept = self.delete_in_batches(&revisions.collect::<Vec<_>>()).await;
+        let swept = self.delete_in_batches(&revisions.collect::<Vec<_>>(), issued).await;
         for (digest, _) in doomed {
             self.revision_links.remove(name, digest);
         }
@@ -37,10 +46,10 @@ impl Store {
     }
 
     /// Removes links to blobs from the repository.
-    pub async fn sweep_links(&self, name: &RepositoryName, doomed: &[Digest]) -> Result<()> {
+    pub async fn sweep_links(&self, name: &RepositoryName, doomed: &[Digest], issued: SystemTime) -> Result<()> {
         let paths = RepositoryPaths(name);
         let links: Vec<StoragePath> = doomed.iter().map(|digest| paths.layer_link(digest)).collect();
-        let swept = self.delete_in_batches(&links).await;
+        let swept = self.delete_in_batches(&links, issued).await;
         for digest in doomed {
             self.layer_links.remove(name, digest);
         }
@@ -48,8 +57,13 @@ impl Store {
     }
 
     /// Removes content.
-    pub async fn sweep_blobs(&self, doomed: &[Digest]) -> Result<()> {
-        self.delete_in_batches(&doomed.iter().map(blob_data).collect::<Vec<_>>()).await
+    pub async fn sweep_blobs(&self, doomed: &[Digest], issued: SystemTime) -> Result<()> {
+        self.delete_in_batches(&doomed.iter().map(blob_data).collect::<Vec<_>>(), issued).await
+    }
+
+    /// Removes what is no object below the repositories and the content; see [`crate::storage::driver::Driver::tidy`].
+    pub async fn tidy(&self, before: SystemTime) -> Result<u64> {
+        Ok(self.driver.tidy(&repositories(""), before).await? + self.driver.tidy(&all_blobs(), before).await?)
     }
 
     /// Whether what `key` names is there, asked of the driver.
@@ -67,9 +81,9 @@ impl Store {
         self.driver.capabilities().await
     }
 
-    async fn delete_in_batches(&self, paths: &[StoragePath]) -> Result<()> {
+    async fn delete_in_batches(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()> {
         for batch in paths.chunks(BATCH) {
-            self.driver.delete_once(batch).await?;
+            self.driver.delete_once(batch, issued).await?;
         }
         Ok(())
     }

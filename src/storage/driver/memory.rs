@@ -136,7 +136,7 @@ impl Driver for Memory {
         Ok(())
     }
 
-    async fn delete_once(&self, paths: &[StoragePath]) -> Result<()> {
+    async fn delete_once(&self, paths: &[StoragePath], _issued: SystemTime) -> Result<()> {
         self.delete_many(paths).await
     }
 

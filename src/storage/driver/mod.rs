@@ -108,8 +108,14 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     async fn delete_many(&self, paths: &[StoragePath]) -> Result<()>;
 
     /// [`Driver::delete_many`] for a caller that must know when it is over: each request is sent once at most. After `Ok` none
-    /// is left that could take effect later; after an error one may be, and repeating is up to the caller.
-    async fn delete_once(&self, paths: &[StoragePath]) -> Result<()>;
+    /// is left that could take effect later; after an error one may be, and repeating is up to the caller. A store across a
+    /// network is told that the request was made at `issued`, and refuses it when that is too long ago.
+    async fn delete_once(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()>;
+
+    /// Takes the lock that `path` names. It lasts until the value is dropped or the process ends, however it ends.
+    async fn hold(&self, _path: &StoragePath) -> Result<Hold> {
+        Ok(Hold::Unknowable)
+    }
 
     /// Removes every object below the directory `prefix` (`prefix/…`), not one that merely shares the string.
     /// Objects written below it meanwhile may or may not survive.
@@ -177,6 +183,12 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// no listing shows it: the open multipart uploads of a bucket. Returns how many there were; with
     /// [`Unfinished::Count`] they stay.
     async fn unfinished_writes(&self, _before: SystemTime, _what: Unfinished) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Removes what is no object below the directory `prefix`: directories that hold nothing, and files of writes that never
+    /// ended and were last written before `before`. Returns how many files there were. A bucket has neither.
+    async fn tidy(&self, _prefix: &StoragePath, _before: SystemTime) -> Result<u64> {
         Ok(0)
     }
 
@@ -314,6 +326,17 @@ pub enum Addresses {
     Never,
     /// It may give an address for an object.
     Possible,
+}
+
+/// What came of asking for a lock.
+#[derive(Debug)]
+pub enum Hold {
+    /// It is the caller's, for as long as the file is open.
+    Mine(File),
+    /// A process that lives has it.
+    Another,
+    /// The store does not know of the end of processes.
+    Unknowable,
 }
 
 /// What to do about unfinished writes.

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Addresses, Capabilities, Driver, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result, StagedWrite,
-    Stat, StoragePath, Tree, Unfinished, WriteMode,
+    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result,
+    StagedWrite, Stat, StoragePath, Tree, Unfinished, WriteMode,
 };
 
 /// Called with distribution's name for the action and how long it took.
@@ -77,8 +77,16 @@ impl Driver for Observed {
         self.timed("Delete", self.inner.delete_many(paths)).await
     }
 
-    async fn delete_once(&self, paths: &[StoragePath]) -> Result<()> {
-        self.timed("Delete", self.inner.delete_once(paths)).await
+    async fn delete_once(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()> {
+        self.timed("Delete", self.inner.delete_once(paths, issued)).await
+    }
+
+    async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
+        self.inner.tidy(prefix, before).await
+    }
+
+    async fn hold(&self, path: &StoragePath) -> Result<Hold> {
+        self.inner.hold(path).await
     }
 
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {

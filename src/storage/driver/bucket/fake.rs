@@ -213,7 +213,7 @@ impl Service for Fake {
 
     async fn delete(&self, keys: &[String], sending: Sending) -> Result<()> {
         assert!((1..=MOST_KEYS).contains(&keys.len()), "{} keys at once", keys.len());
-        let verb = if sending == Sending::Once { "delete once" } else { "delete" };
+        let verb = if matches!(sending, Sending::Once { .. }) { "delete once" } else { "delete" };
         self.change(verb, &keys[0], |inner| {
             for key in keys {
                 inner.objects.remove(key);

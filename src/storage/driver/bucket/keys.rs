@@ -1,5 +1,7 @@
 //! Removing many keys: batches as large as a request takes, several at once.
 
+use std::time::SystemTime;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::{Depth, ListQuery, MOST_KEYS, Sending, Service, list};
@@ -15,8 +17,8 @@ pub(super) async fn delete(service: &dyn Service, keys: Vec<String>) -> Result<(
 }
 
 /// Removes the objects at `keys`; after `Ok` no request is left that could take effect later.
-pub(super) async fn delete_once(service: &dyn Service, keys: Vec<String>) -> Result<()> {
-    send(service, keys, Sending::Once).await
+pub(super) async fn delete_once(service: &dyn Service, keys: Vec<String>, issued: SystemTime) -> Result<()> {
+    send(service, keys, Sending::Once { issued }).await
 }
 
 async fn send(service: &dyn Service, keys: Vec<String>, sending: Sending) -> Result<()> {

@@ -43,7 +43,7 @@ pub(in crate::storage::driver) trait Service: Send + Sync + fmt::Debug + 'static
 
     /// Removes at most [`MOST_KEYS`] objects. Missing ones are not errors; every key that was refused is one.
     ///
-    /// With [`Sending::Once`], `Ok` says that every request was answered, so that none can take effect later.
+    /// With [`Sending::Once`] `Ok` says that every request was answered, so that none can take effect later.
     async fn delete(&self, keys: &[String], sending: Sending) -> Result<()>;
 
     /// One page of the keys that begin with `query.prefix`.
@@ -95,7 +95,10 @@ pub(in crate::storage::driver) enum Sending {
     /// While that may help. A request whose answer was lost may then take effect after the one that was answered.
     AsOftenAsNeeded,
     /// Never, unless it is certain that the store refused the one before.
-    Once,
+    Once {
+        /// The time that the request is signed with, so that the store refuses it when it is old.
+        issued: SystemTime,
+    },
 }
 
 /// Most keys that one request deletes or lists, of S3 and OSS alike.

@@ -11,9 +11,11 @@ mod inline;
 mod leaves;
 mod list;
 mod listings;
+mod lock;
 mod open;
 mod read;
 mod staged;
+mod tidy;
 mod write;
 
 #[cfg(test)]
@@ -22,6 +24,7 @@ mod crash;
 mod tests;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,7 +36,7 @@ use self::directories::Directories;
 use self::disk::Disk;
 use self::inline::Inline;
 use self::listings::Listings;
-use super::{Driver, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, WriteMode};
+use super::{Driver, Hold, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, WriteMode};
 use crate::storage::config::Filesystem as Config;
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
@@ -124,7 +127,7 @@ impl Driver for Filesystem {
 
     async fn write(&self, path: &StoragePath, content: Bytes, mode: WriteMode) -> Result<()> {
         let target = path.clone();
-        self.shared.run("write", path, move |shared| shared.write(&target, content, mode)).await
+        self.shared.run("write", path, move |shared| shared.write(&target, &content, mode)).await
     }
 
     async fn write_many(&self, objects: Vec<(StoragePath, Bytes)>) -> Result<()> {
@@ -139,8 +142,18 @@ impl Driver for Filesystem {
         self.shared.run("remove", first, move |shared| shared.delete_many(&paths)).await
     }
 
-    async fn delete_once(&self, paths: &[StoragePath]) -> Result<()> {
+    async fn delete_once(&self, paths: &[StoragePath], _issued: SystemTime) -> Result<()> {
         self.delete_many(paths).await
+    }
+
+    async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
+        let target = prefix.clone();
+        self.shared.run("tidy", prefix, move |shared| shared.tidy(&target, before)).await
+    }
+
+    async fn hold(&self, path: &StoragePath) -> Result<Hold> {
+        let name = path.clone();
+        self.shared.run("lock", path, move |shared| shared.hold(&name)).await
     }
 
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {

@@ -22,7 +22,7 @@ const ATTEMPTS: usize = 100;
 
 impl Shared {
     /// Writes `content` to `path` as [`crate::storage::driver::Driver::write`] promises.
-    pub(super) fn write(&self, path: &StoragePath, content: Bytes, mode: WriteMode) -> Result<()> {
+    pub(super) fn write(&self, path: &StoragePath, content: &Bytes, mode: WriteMode) -> Result<()> {
         let replace = match mode {
             WriteMode::Overwrite => Replace::Allowed,
             // Most losers are told before they have written anything; the rename decides among the others.
@@ -32,7 +32,7 @@ impl Shared {
             WriteMode::CreateOnly => Replace::Refused,
         };
         let temporary = self.write_temporary(path, content.clone())?;
-        self.put_in_place(temporary, path, &content, replace)?;
+        self.put_in_place(temporary, path, content, replace)?;
         self.make_names_durable([path.as_str()])
     }
 

@@ -214,9 +214,13 @@ impl Client {
             query: &request.query,
             headers: &request.headers,
         };
+        let time = match request.sending {
+            Sending::AsOftenAsNeeded => OffsetDateTime::now_utc(),
+            Sending::Once { issued } => issued.into(),
+        };
         let headers = match self.signature {
-            Signature::V4 => sign::v4_headers(signable, &keys, &self.region, OffsetDateTime::now_utc()),
-            Signature::V1 => sign::v1_headers(signable, &keys, OffsetDateTime::now_utc()),
+            Signature::V4 => sign::v4_headers(signable, &keys, &self.region, time),
+            Signature::V1 => sign::v1_headers(signable, &keys, time),
         };
         let url = self.address.url(request.key, &encoded_query(&request.query));
         let mut sending = self.http.request(request.method.clone(), url);

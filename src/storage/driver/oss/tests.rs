@@ -2,6 +2,7 @@
 //! refusals turn into. At the end, the contract of all drivers.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -176,10 +177,10 @@ async fn a_removal_that_is_sent_once_tells_of_every_request_that_may_act_later()
         for mishap in [Mishap::Unanswered, Mishap::Refused(503, "Throttling"), Mishap::Refused(500, "InternalError")] {
             server.next_meet(std::slice::from_ref(&mishap));
             server.take_requests();
-            oss.delete(&keys, Sending::Once).await.unwrap_err();
+            oss.delete(&keys, Sending::Once { issued: SystemTime::now() }).await.unwrap_err();
             assert_eq!(server.take_requests().len(), 1, "{mishap:?}");
         }
-        oss.delete(&keys, Sending::Once).await.unwrap();
+        oss.delete(&keys, Sending::Once { issued: SystemTime::now() }).await.unwrap();
     }
 }
 

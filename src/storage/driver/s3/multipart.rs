@@ -148,7 +148,7 @@ impl S3 {
             _ if self.deletes_singly.load(Ordering::Relaxed) => return self.delete_singly(keys, sending).await,
             _ => {}
         }
-        let rounds = if sending == Sending::Once { 1 } else { DELETE_ROUNDS };
+        let rounds = if sending == Sending::AsOftenAsNeeded { DELETE_ROUNDS } else { 1 };
         let mut keys = keys.to_vec();
         for round in 1.. {
             match self.delete_together(&keys, sending).await? {
@@ -174,8 +174,8 @@ impl S3 {
         let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().map_err(unfit)?;
         let delete = self.requests().delete_objects().bucket(&self.config.bucket).delete(delete);
         let mut delete = delete.customize().interceptor(ContentMd5);
-        if sending == Sending::Once {
-            delete = delete.config_override(sent_once());
+        if let Sending::Once { issued } = sending {
+            delete = delete.config_override(sent_once(issued));
         }
         let answer = match delete.send().await {
             Ok(answer) => answer,
@@ -213,8 +213,8 @@ impl S3 {
     async fn delete_one(&self, key: &str, sending: Sending) -> Result<()> {
         let request = Request { operation: "delete", key };
         let mut delete = self.requests().delete_object().bucket(&self.config.bucket).key(key).customize();
-        if sending == Sending::Once {
-            delete = delete.config_override(sent_once());
+        if let Sending::Once { issued } = sending {
+            delete = delete.config_override(sent_once(issued));
         }
         match delete.send().await {
             Ok(_) => Ok(()),

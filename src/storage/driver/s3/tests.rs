@@ -1,6 +1,6 @@
 //! The service against an S3 server in this process: what goes over the wire, and what refusals turn into.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt;
 
@@ -183,11 +183,11 @@ async fn a_removal_that_is_sent_once_tells_of_every_request_that_may_act_later()
     for (habits, keys) in [(&[][..], &many[..1]), (&[], &many), (&[Habit::NoDeleteObjects], &many)] {
         let server = server_with(habits);
         let s3 = connect(&server).await;
-        s3.delete(keys, Sending::Once).await.unwrap();
+        s3.delete(keys, Sending::Once { issued: SystemTime::now() }).await.unwrap();
         for (status, code) in [(503, "SlowDown"), (500, "InternalError")] {
             server.refuse_next(1, status, code);
             server.forget_requests();
-            s3.delete(keys, Sending::Once).await.unwrap_err();
+            s3.delete(keys, Sending::Once { issued: SystemTime::now() }).await.unwrap_err();
             let mut sent: Vec<_> = server.requests().into_iter().map(|request| request.path).collect();
             sent.sort();
             assert!(sent.windows(2).all(|two| two[0] != two[1]), "{sent:?}");
