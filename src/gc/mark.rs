@@ -13,7 +13,7 @@ use super::references::{self, Known, LOOK_AGAIN, References, UNDER_WAY};
 use super::{Error, Event, Untagged};
 use crate::oci::{Algorithm, Digest, Hasher, RepositoryName, Tag};
 use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Manifests, fingerprint};
-use crate::storage::driver::More;
+use crate::storage::driver::{Latency, More};
 use crate::storage::{Error as StorageError, Holding, Store};
 
 /// Repositories asked for at once.
@@ -111,8 +111,12 @@ impl Mark<'_> {
     async fn repository(&mut self, name: &RepositoryName, marked: &mut Marked) -> Result<(), Error> {
         (self.tell)(Event::Repository(name));
         let Manifests { tags, revisions: mut found } = self.store.survey_manifests(name).await?;
-        let targets = self.targets(name, &tags, &mut found).await?;
-        if !targets.is_empty() && marked.tagged.len() < MOST_TAGGED {
+        // Where every manifest is needed anyway, reading tags adds nothing but a look at whether they point to one. Across a
+        // network that is a request for each.
+        let reads_tags = self.untagged == Untagged::Remove || self.store.latency() == Latency::Local;
+        let targets = if reads_tags { self.targets(name, &tags, &mut found).await? } else { Vec::new() };
+        let is_tagged = if reads_tags { !targets.is_empty() } else { !tags.is_empty() && !found.is_empty() };
+        if is_tagged && marked.tagged.len() < MOST_TAGGED {
             marked.tagged.push(name.clone());
         }
         if !found.is_empty() || !tags.is_empty() {
