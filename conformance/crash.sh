@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Kills Berth with SIGKILL in the middle of concurrent pushes, again and again on one directory, and checks after each
 # restart that every image whose push was acknowledged is whole, and that no blob is visible on disk whose bytes do not
-# match its digest.
+# match its digest. `registry scrub` judges what is left after each restart, and reads all of it at the end.
 #
 #   conformance/crash.sh [CYCLES]          default: 50
 #
@@ -29,6 +29,14 @@ blobs_match() {
         { split($2, part, "/"); hex = part[length(part) - 1]; count++ }
         hex != $1 { print "the bytes of " $2 " have the digest " $1; bad = 1 }
         END { exit bad }'
+}
+
+# judge [ARGUMENTS...]: nothing works on the store, so nothing needs to settle.
+judge() {
+    REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=$data "$BERTH_BIN" scrub --settle 0s "$@" \
+        "$root/conformance/config-filesystem.yml" > "$work/scrub.log" 2>&1 && return
+    grep -A 3 '^error' "$work/scrub.log" >&2 || cat "$work/scrub.log" >&2
+    return 1
 }
 
 begun=$SECONDS
@@ -63,6 +71,7 @@ for cycle in $(seq "$cycles"); do
         die "cycle $cycle: an acknowledged image is lost"
     }
     stop "$process"
+    judge || die "cycle $cycle: scrub found something wrong"
     # The blobs nobody refers to are only needed until they are checked; the images stay.
     find "$data/docker/registry/v2/blobs" -name data -size +4M -delete
     find "$data" -path '*/crash/blobs/_uploads/*' -name data -delete
@@ -71,6 +80,8 @@ done
 
 say "once more, everything"
 blobs_match || die "a blob is visible whose bytes are wrong"
+judge --read-data || die "scrub found something wrong"
+tail -n 2 "$work/scrub.log"
 start_berth "$root/conformance/config-filesystem.yml" "$data"
 "$LOAD_BIN" verify --address "$address" --list "$acknowledged" || die "an acknowledged image is lost"
 [ -s "$acknowledged" ] || die "no push was acknowledged in any cycle: nothing was tested"

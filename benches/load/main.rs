@@ -3,7 +3,9 @@
 //! drives it. It knows HTTP/1.1 and the push and pull endpoints, and nothing of Berth's own code.
 
 mod bad_day;
+mod churn;
 mod cold;
+mod generate;
 mod get;
 mod image;
 mod payload;
@@ -57,8 +59,12 @@ enum Work {
     BadDay(bad_day::Options),
     /// Pulls one image once and tells how long that took.
     Pull(pull::Options),
+    /// Pushes, tags again, deletes and pulls images and indexes that share layers, beside collectors, and judges every answer.
+    Churn(churn::Options),
     /// Starts a program several times and tells how long it takes until its first answer.
     ColdStart(cold::Options),
+    /// Writes a large store straight to disk.
+    Generate(generate::Options),
     /// Pushes the fixed content that the reading rows ask for and prints its paths.
     Seed(image::SeedOptions),
 }
@@ -84,7 +90,9 @@ fn run(work: Work) -> io::Result<String> {
         Work::Verify(options) => verify::run(&options),
         Work::BadDay(options) => bad_day::run(&options),
         Work::Pull(options) => pull::run(&options),
+        Work::Churn(options) => churn::run(&options),
         Work::ColdStart(options) => cold::run(&options),
+        Work::Generate(options) => generate::run(&options),
         Work::Seed(options) => image::seed(&options),
     }
 }

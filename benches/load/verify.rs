@@ -16,6 +16,9 @@ use crate::push;
 use crate::report::{Meter, Tally};
 use crate::wire::{Connection, Reuse};
 
+/// What a pull takes.
+const ACCEPTED: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+
 /// Which images to read.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -39,7 +42,7 @@ pub(crate) fn run(options: &Options) -> io::Result<String> {
     let operation = |connection: &mut Connection, tally: &mut Tally| {
         let Some(image) = waiting.lock().ok().and_then(|mut waiting| waiting.next()) else { return Ok(()) };
         let begun = Instant::now();
-        match image.read(connection)? {
+        match whole(connection, &image.repository, &image.tag, &image.digest)? {
             Ok(bytes) => tally.finish(begun.elapsed(), bytes),
             Err(fault) => {
                 if let Ok(mut broken) = broken.lock() {
@@ -73,25 +76,40 @@ impl Image {
         let whole = words.next().is_none() && digest.strip_prefix("sha256:").is_some_and(|hex| hex.len() == 64);
         whole.then_some(Self { repository, tag, digest })
     }
+}
 
-    /// The bytes read, or what is wrong with the image.
-    fn read(&self, connection: &mut Connection) -> io::Result<Result<u64, String>> {
-        let path = format!("/v2/{}/manifests/{}", self.repository, self.tag);
-        let (status, manifest) = connection.fetch(&path, "application/vnd.oci.image.manifest.v1+json")?;
-        if status != 200 || payload::digest(&manifest) != self.digest {
-            return Ok(Err(format!("the manifest is answered {status} with {} bytes", manifest.len())));
-        }
-        let mut bytes = manifest.len() as u64;
-        let parsed: Value = serde_json::from_slice(&manifest).map_err(io::Error::other)?;
-        let layers = parsed.get("layers").and_then(Value::as_array).into_iter().flatten();
-        for descriptor in parsed.get("config").into_iter().chain(layers) {
-            let digest = descriptor.get("digest").and_then(Value::as_str).unwrap_or_default();
-            let (status, blob) = connection.fetch(&format!("/v2/{}/blobs/{digest}", self.repository), "*/*")?;
-            if status != 200 || payload::digest(&blob) != digest {
-                return Ok(Err(format!("blob {digest} is answered {status} with {} bytes", blob.len())));
-            }
-            bytes += blob.len() as u64;
-        }
-        Ok(Ok(bytes))
+/// The bytes of the image or index that stands under `reference`, or what is wrong with it: its manifest must have the digest
+/// `digest`, and everything below it must be there and have its own.
+pub(crate) fn whole(
+    connection: &mut Connection,
+    repository: &str,
+    reference: &str,
+    digest: &str,
+) -> io::Result<Result<u64, String>> {
+    let path = format!("/v2/{repository}/manifests/{reference}");
+    let (status, manifest) = connection.fetch(&path, ACCEPTED)?;
+    if status != 200 || payload::digest(&manifest) != digest {
+        return Ok(Err(format!("the manifest is answered {status} with {} bytes", manifest.len())));
     }
+    let mut bytes = manifest.len() as u64;
+    let parsed: Value = serde_json::from_slice(&manifest).map_err(io::Error::other)?;
+    let listed = |field: &str| parsed.get(field).and_then(Value::as_array).into_iter().flatten().map(digest_of);
+    for child in listed("manifests") {
+        match whole(connection, repository, child, child)? {
+            Ok(below) => bytes += below,
+            Err(fault) => return Ok(Err(format!("child {child}: {fault}"))),
+        }
+    }
+    for digest in parsed.get("config").map(digest_of).into_iter().chain(listed("layers")) {
+        let (status, blob) = connection.fetch(&format!("/v2/{repository}/blobs/{digest}"), "*/*")?;
+        if status != 200 || payload::digest(&blob) != digest {
+            return Ok(Err(format!("blob {digest} is answered {status} with {} bytes", blob.len())));
+        }
+        bytes += blob.len() as u64;
+    }
+    Ok(Ok(bytes))
+}
+
+fn digest_of(descriptor: &Value) -> &str {
+    descriptor.get("digest").and_then(Value::as_str).unwrap_or_default()
 }

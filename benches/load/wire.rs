@@ -220,6 +220,11 @@ impl Connection {
         Self { address, reuse, stream: None, reader: Reader::new(Method::Get), buffer: vec![0; 16 * 1024] }
     }
 
+    /// Forgets the open connection, whatever state it is in.
+    pub(crate) fn reset(&mut self) {
+        self.stream = None;
+    }
+
     /// Sends one request, whose body is `parts` in order, and reads the whole answer; its body is discarded.
     pub(crate) fn send(&mut self, method: &str, path: &str, headers: &str, parts: &[&[u8]]) -> io::Result<&Reader> {
         self.request(method, path, headers, parts, Body::Discarded)

@@ -63,6 +63,7 @@ enum Output {
     Json,
 }
 
+/// A duration as the configuration has it.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     config::duration(text).ok_or_else(|| "write it as 24h, 1h30m or 0s".to_owned())
 }

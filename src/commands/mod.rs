@@ -1,10 +1,12 @@
 //! One file for each subcommand of the `registry` binary, and the command line that names them.
 //!
-//! Human messages go to stderr. Exit codes: 0 done, 1 failed, 2 the command line makes no sense.
+//! Human messages go to stderr. Exit codes: 0 done, 1 failed, 2 the command line makes no sense or, of `scrub`, it could
+//! not judge.
 
 mod garbage_collect;
 mod reload_rules;
 mod repository;
+mod scrub;
 mod serve;
 mod storage;
 mod token;
@@ -45,6 +47,8 @@ enum Command {
     /// Remove content that nothing refers to
     #[command(name = "garbage-collect")]
     GarbageCollect(garbage_collect::Options),
+    /// Read what is stored and judge it, changing nothing unless asked to repair
+    Scrub(scrub::Options),
     /// Remove whole repositories
     #[command(subcommand)]
     Repository(repository::Command),
@@ -68,6 +72,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::User(command)) => user::run(command),
         Some(Command::Token(command)) => token::run(command),
         Some(Command::GarbageCollect(options)) => garbage_collect::run(&options),
+        Some(Command::Scrub(options)) => scrub::run(&options),
         Some(Command::Repository(command)) => repository::run(command),
         None => {
             eprintln!("{}", CommandLine::command().render_help());

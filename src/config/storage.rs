@@ -193,7 +193,7 @@ fn collection(section: Section<'_>) -> Option<Scheduled> {
         }
     });
     let defaults = Collection::default();
-    let grace = section.get("grace", Field::period).unwrap_or(defaults.grace);
+    let grace = section.get("grace", Field::duration).unwrap_or(defaults.grace);
     let untagged = if is_on(Some(&section), "deleteuntagged") { Untagged::Remove } else { Untagged::Keep };
     if section.field("schedule").is_none() {
         section.problem("schedule", "is missing", "write schedule: \"0 3 * * *\" for 3:00 UTC every night");

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
-use super::references::{self, Known, References};
+use super::references::{self, Known, LOOK_AGAIN, References, UNDER_WAY};
 use super::{Error, Event, Untagged};
 use crate::oci::{Algorithm, Digest, Hasher, RepositoryName, Tag};
 use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Manifests, fingerprint};
-use crate::storage::driver::More;
+use crate::storage::driver::{Latency, More};
 use crate::storage::{Error as StorageError, Holding, Store};
 
 /// Repositories asked for at once.
@@ -110,8 +111,12 @@ impl Mark<'_> {
     async fn repository(&mut self, name: &RepositoryName, marked: &mut Marked) -> Result<(), Error> {
         (self.tell)(Event::Repository(name));
         let Manifests { tags, revisions: mut found } = self.store.survey_manifests(name).await?;
-        let targets = self.targets(name, &tags, &mut found).await?;
-        if !targets.is_empty() && marked.tagged.len() < MOST_TAGGED {
+        // Where every manifest is needed anyway, reading tags adds nothing but a look at whether they point to one. Across a
+        // network that is a request for each.
+        let reads_tags = self.untagged == Untagged::Remove || self.store.latency() == Latency::Local;
+        let targets = if reads_tags { self.targets(name, &tags, &mut found).await? } else { Vec::new() };
+        let is_tagged = if reads_tags { !targets.is_empty() } else { !tags.is_empty() && !found.is_empty() };
+        if is_tagged && marked.tagged.len() < MOST_TAGGED {
             marked.tagged.push(name.clone());
         }
         if !found.is_empty() || !tags.is_empty() {
@@ -178,18 +183,31 @@ impl Mark<'_> {
             let Some(digest) = target else { continue };
             if known.insert(fingerprint(&digest)) {
                 // Pushed after the manifests were listed, or removed since, or the listing was not whole.
-                if self.store.survey_revision(name, &digest).await?.is_none() {
-                    if self.target(name, tag).await?.1 != Some(digest) {
-                        continue;
-                    }
-                    let reason = format!("it points to {digest}, which the repository does not have");
-                    return Err(unreadable(name, tag, reason));
+                if !self.arrives(name, tag, &digest).await? {
+                    continue;
                 }
                 found.push(Found { digest, size: 0, modified: SystemTime::now() });
             }
             tagged.push(digest);
         }
         Ok(tagged)
+    }
+
+    /// Whether the repository has the manifest `digest` that the tag points to. It may be on its way: a push that a collector
+    /// got in the way of puts its manifest again, or its tag back. `false` when the tag has moved or gone.
+    async fn arrives(&self, name: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<bool, Error> {
+        let begun = Instant::now();
+        while self.store.survey_revision(name, digest).await?.is_none() {
+            if self.target(name, tag).await?.1 != Some(*digest) {
+                return Ok(false);
+            }
+            if begun.elapsed() >= UNDER_WAY {
+                let reason = format!("it points to {digest}, which the repository does not have");
+                return Err(unreadable(name, tag, reason));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(true)
     }
 
     /// What `tag` points to; `None` when it was removed meanwhile.

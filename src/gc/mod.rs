@@ -1,7 +1,7 @@
 //! Frees what nothing needs any more. Uses storage, registry and oci, never routes.
 //!
 //! [`Collector`] removes manifests, links and content beside running writers; [`UploadPurger`] removes uploads that were
-//! given up. [`Scheduler`] and [`Rescuer`] do in `serve` what nobody has to ask for.
+//! given up. [`Scheduler`] and [`Rescuer`] do in `serve` what nobody has to ask for. [`Scrubber`] judges what is stored.
 
 mod collect;
 mod config;
@@ -17,6 +17,7 @@ mod report;
 mod repository;
 mod rescue;
 mod schedule;
+mod scrub;
 mod sweep;
 
 #[cfg(test)]
@@ -29,3 +30,4 @@ pub use purge::{PurgeReport, UploadPurger};
 pub use report::{Event, Report, Tally};
 pub use rescue::Rescuer;
 pub use schedule::{Schedule, Scheduled, Scheduler};
+pub use scrub::{Finding, Mending, Problem, Repairs, Scrub, ScrubReading, ScrubReport, Scrubber, Severity};

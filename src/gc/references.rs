@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::Error;
 use crate::oci::{Digest, Hasher, RepositoryName, digests_mentioned};
@@ -16,6 +18,12 @@ use crate::storage::{Error as StorageError, Store};
 
 /// References kept in memory between the marks of one run; beyond it manifests are read again. 16 bytes each.
 const MOST_REMEMBERED: usize = 1_000_000;
+
+/// What may be on its way is waited for: longer than a push waits for a collector before it is refused.
+pub(super) const UNDER_WAY: Duration = Duration::from_secs(8);
+
+/// Between two looks meanwhile.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What one manifest refers to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -61,13 +69,18 @@ pub(super) async fn read(
 ) -> Result<Option<References>, Error> {
     let unreadable =
         |reason: String| Error::Unreadable { repository: name.clone(), what: format!("manifest {digest}"), reason };
-    let bytes = match store.survey_content(content, limit).await {
-        Ok(Some(bytes)) => bytes,
-        // Links go before content, so if the link is still there nobody removed the manifest.
-        Ok(None) if store.survey_revision(name, digest).await?.is_none() => return Ok(None),
-        Ok(None) => return Err(unreadable("its content is missing".to_owned())),
-        Err(error @ StorageError::TooLarge { .. }) => return Err(unreadable(error.to_string())),
-        Err(error) => return Err(error.into()),
+    let begun = Instant::now();
+    let bytes = loop {
+        match store.survey_content(content, limit).await {
+            Ok(Some(bytes)) => break bytes,
+            // Links go before content, so if the link is still there nobody removed the manifest.
+            Ok(None) if store.survey_revision(name, digest).await?.is_none() => return Ok(None),
+            // A push writes both at once, and writes them again when a collector got in its way.
+            Ok(None) if begun.elapsed() < UNDER_WAY => tokio::time::sleep(LOOK_AGAIN).await,
+            Ok(None) => return Err(unreadable("its content is missing".to_owned())),
+            Err(error @ StorageError::TooLarge { .. }) => return Err(unreadable(error.to_string())),
+            Err(error) => return Err(error.into()),
+        }
     };
     if Hasher::digest(content.algorithm(), &bytes) != *content {
         return Err(unreadable("its content is not what its digest says".to_owned()));

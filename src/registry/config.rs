@@ -2,6 +2,8 @@
 
 use regex::RegexSet;
 
+use crate::oci::Descriptor;
+
 /// The rules of push and pull that an operator chooses.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -48,6 +50,20 @@ pub struct Validation {
     pub index_platforms: IndexPlatforms,
     /// `validation.disabled`: URLs and index children go unchecked. Layers and configs are checked always.
     pub checks: Checks,
+}
+
+impl Validation {
+    /// Whether an index may not be pushed without this child.
+    #[must_use]
+    pub fn requires(&self, child: &Descriptor) -> bool {
+        match (&self.checks, &self.index_platforms) {
+            (Checks::Skipped, _) | (_, IndexPlatforms::None) => false,
+            (Checks::Applied, IndexPlatforms::All) => true,
+            (Checks::Applied, IndexPlatforms::List(platforms)) => child.platform.as_ref().is_some_and(|platform| {
+                platforms.iter().any(|wanted| wanted.os == platform.os && wanted.architecture == platform.architecture)
+            }),
+        }
+    }
 }
 
 /// `validation.disabled`.

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::pull::undamaged;
-use super::{Checks, Error, IndexPlatforms, Registry, Result};
+use super::{Checks, Error, Registry, Result};
 use crate::oci::{Descriptor, Digest, Manifest, Relation, RepositoryName, Role};
 
 /// References looked for at once.
@@ -78,7 +78,7 @@ impl Registry {
         let descriptor = &relation.descriptor;
         let digest = &descriptor.digest;
         let present = match relation.role {
-            Role::Child if !self.must_exist(descriptor) => true,
+            Role::Child if !self.config.validation.requires(descriptor) => true,
             Role::Child => {
                 // Cache images of old BuildKit versions list blobs as children.
                 self.has_child(name, digest, asking).await? || self.has_part(name, digest, asking).await?
@@ -112,17 +112,6 @@ impl Registry {
                 Some(content) => Ok(self.store.content_size(&content).await?.is_some()),
                 None => Ok(false),
             },
-        }
-    }
-
-    fn must_exist(&self, child: &Descriptor) -> bool {
-        let validation = &self.config.validation;
-        match (&validation.checks, &validation.index_platforms) {
-            (Checks::Skipped, _) | (_, IndexPlatforms::None) => false,
-            (Checks::Applied, IndexPlatforms::All) => true,
-            (Checks::Applied, IndexPlatforms::List(platforms)) => child.platform.as_ref().is_some_and(|platform| {
-                platforms.iter().any(|wanted| wanted.os == platform.os && wanted.architecture == platform.architecture)
-            }),
         }
     }
 

@@ -208,6 +208,11 @@ impl RepositoryPaths<'_> {
         self.below(format_args!("_uploads/{id}/startedat"))
     }
 
+    /// Ours: the referrers index.
+    pub(super) fn all_referrers(self) -> StoragePath {
+        self.below(format_args!("_referrers"))
+    }
+
     /// Ours: one directory for each referrer of `subject` that has a digest of `algorithm`.
     pub(super) fn referrers(self, subject: &Digest, algorithm: Algorithm) -> StoragePath {
         self.below(format_args!("_referrers/{}/{}/{algorithm}", subject.algorithm(), subject.hex()))

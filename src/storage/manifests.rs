@@ -102,7 +102,7 @@ impl Store {
         Ok(target)
     }
 
-    async fn with_media_type(
+    pub(super) async fn with_media_type(
         &self,
         name: &RepositoryName,
         digest: &Digest,

@@ -8,6 +8,7 @@ pub mod collection;
 mod config;
 pub mod driver;
 mod error;
+pub mod inspection;
 mod layout;
 mod manifests;
 mod recent;

@@ -190,7 +190,7 @@ impl Store {
         Ok(manifest.subject().map(|subject| (subject.digest, manifest.referrer())))
     }
 
-    async fn read_record(&self, name: &RepositoryName) -> Result<BTreeSet<Digest>> {
+    pub(super) async fn read_record(&self, name: &RepositoryName) -> Result<BTreeSet<Digest>> {
         let path = RepositoryPaths(name).referrers_record();
         let content = found(self.driver.read(&path, LARGEST_ENTRY).await)?.unwrap_or_default();
         Ok(content

@@ -88,7 +88,7 @@ async fn what_cannot_be_read_stops_everything_and_is_named() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tag_that_points_to_nothing_stops_everything() {
     let driver = memory();
     furnish(&driver).await;
@@ -98,6 +98,24 @@ async fn a_tag_that_points_to_nothing_stops_everything() {
     let error = collect(&driver, Untagged::Keep).await.unwrap_err();
     assert!(matches!(error, Error::Unreadable { .. }), "{error}");
     assert!(has_blob(&driver, "never finished").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tag_whose_manifest_is_on_its_way_is_waited_for() {
+    let driver = memory();
+    furnish(&driver).await;
+    let late = image_of(&sha256(b"{}"), &[], "");
+    let digest = sha256(&late);
+    let path = StoragePath::for_test("docker/registry/v2/repositories/a/_manifests/tags/late/current/link");
+    driver.write(&path, Bytes::from(digest.to_string()), WriteMode::Overwrite).await.unwrap();
+    let arrive = async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        push_blob(&registry(&driver), "a", b"{}").await;
+        push(&registry(&driver), "a", late, None).await;
+    };
+    let (report, ()) = tokio::join!(collect(&driver, Untagged::Remove), arrive);
+    report.unwrap();
+    assert!(has_manifest(&driver, "a", &digest).await && has_blob(&driver, "{}").await);
 }
 
 #[tokio::test]

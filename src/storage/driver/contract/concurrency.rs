@@ -120,6 +120,26 @@ pub(in crate::storage) async fn writers_outlast_deleters_of_their_directory(driv
     tasks.join_all().await;
 }
 
+pub(in crate::storage) async fn writers_outlast_those_who_empty_their_directory(driver: Arc<dyn Driver>) {
+    let writer = {
+        let driver = Arc::clone(&driver);
+        tokio::spawn(async move {
+            for round in 0..60 {
+                let path = |number| at(&format!("emptied/{number}/link"));
+                let written = driver.write(&path(0), "x".into(), WriteMode::Overwrite).await;
+                assert!(written.is_ok(), "round {round}: {written:?}");
+                let written = driver.write_many(vec![(path(1), "y".into()), (path(2), "z".into())]).await;
+                assert!(written.is_ok(), "round {round}: {written:?}");
+            }
+        })
+    };
+    while !writer.is_finished() {
+        driver.delete_prefix(&at("emptied")).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+}
+
 /// Publishes a staged write 40 times, and meanwhile lets `resumer` look at what taking it up brought.
 async fn publish_among_resumers<F>(driver: Arc<dyn Driver>, resumer: impl Fn(Result<Box<dyn StagedWrite>>) -> F)
 where

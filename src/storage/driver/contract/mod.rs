@@ -69,6 +69,7 @@ macro_rules! contract_tests {
             one_resumer_wins,
             publishers_to_one_path_all_succeed,
             writers_outlast_deleters_of_their_directory,
+            writers_outlast_those_who_empty_their_directory,
             a_resumer_gets_the_bytes_or_nothing,
             listing_during_changes_shows_what_stays,
         }

@@ -127,7 +127,7 @@ impl Driver for Filesystem {
 
     async fn write(&self, path: &StoragePath, content: Bytes, mode: WriteMode) -> Result<()> {
         let target = path.clone();
-        self.shared.run("write", path, move |shared| shared.write(&target, content, mode)).await
+        self.shared.run("write", path, move |shared| shared.write(&target, &content, mode)).await
     }
 
     async fn write_many(&self, objects: Vec<(StoragePath, Bytes)>) -> Result<()> {

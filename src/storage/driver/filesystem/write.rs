@@ -17,9 +17,12 @@ use crate::storage::layout::StoragePath;
 /// End of the names of files that are being written.
 const TEMPORARY: &str = ".tmp";
 
+/// How often a file is written against others who empty its directory meanwhile.
+const ATTEMPTS: usize = 100;
+
 impl Shared {
     /// Writes `content` to `path` as [`crate::storage::driver::Driver::write`] promises.
-    pub(super) fn write(&self, path: &StoragePath, content: Bytes, mode: WriteMode) -> Result<()> {
+    pub(super) fn write(&self, path: &StoragePath, content: &Bytes, mode: WriteMode) -> Result<()> {
         let replace = match mode {
             WriteMode::Overwrite => Replace::Allowed,
             // Most losers are told before they have written anything; the rename decides among the others.
@@ -28,8 +31,8 @@ impl Shared {
             }
             WriteMode::CreateOnly => Replace::Refused,
         };
-        let temporary = self.write_temporary(path, content)?;
-        self.put_in_place(&temporary, path, replace)?;
+        let temporary = self.write_temporary(path, content.clone())?;
+        self.put_in_place(temporary, path, content, replace)?;
         self.make_names_durable([path.as_str()])
     }
 
@@ -38,10 +41,10 @@ impl Shared {
     pub(super) fn write_many(&self, objects: Vec<(StoragePath, Bytes)>) -> Result<()> {
         let mut written = Vec::with_capacity(objects.len());
         for (path, content) in objects {
-            match self.write_temporary(&path, content) {
-                Ok(temporary) => written.push((temporary, path)),
+            match self.write_temporary(&path, content.clone()) {
+                Ok(temporary) => written.push((temporary, path, content)),
                 Err(error) => {
-                    for (temporary, _) in &written {
+                    for (temporary, ..) in &written {
                         let _ = self.disk.unlink(temporary.as_str());
                     }
                     return Err(error);
@@ -49,15 +52,15 @@ impl Shared {
             }
         }
         let mut result = Ok(());
-        for (temporary, path) in &written {
+        for (temporary, path, content) in &written {
             if result.is_ok() {
-                result = self.put_in_place(temporary, path, Replace::Allowed);
+                result = self.put_in_place(temporary.clone(), path, content, Replace::Allowed);
             } else {
                 let _ = self.disk.unlink(temporary.as_str());
             }
         }
         result?;
-        self.make_names_durable(written.iter().map(|(_, path)| path.as_str()))
+        self.make_names_durable(written.iter().map(|(_, path, _)| path.as_str()))
     }
 
     /// Writes `content` durably to a new file beside `path` and gives that file's path. Leaves none behind after an error.
@@ -79,14 +82,27 @@ impl Shared {
         written.map(|()| place)
     }
 
-    /// Moves the file `temporary` to `path`; removes it when that fails.
-    fn put_in_place(&self, temporary: &StoragePath, path: &StoragePath, replace: Replace) -> Result<()> {
-        let (temporary, path) = (temporary.as_str(), path.as_str());
-        let moved = self.disk.rename(temporary, path, replace).map_err(|errno| write_failure("rename", path, errno));
-        if moved.is_err() {
-            let _ = self.disk.unlink(temporary);
+    /// Moves the file `temporary`, which holds `content`, to `path`; removes it when that fails.
+    fn put_in_place(
+        &self,
+        mut temporary: StoragePath,
+        path: &StoragePath,
+        content: &Bytes,
+        replace: Replace,
+    ) -> Result<()> {
+        let mut attempts = 1;
+        loop {
+            match self.disk.rename(temporary.as_str(), path.as_str(), replace) {
+                Ok(()) => return Ok(()),
+                // Somebody emptied the directory and took the file along.
+                Err(Errno::NOENT) if attempts < ATTEMPTS => temporary = self.write_temporary(path, content.clone())?,
+                Err(errno) => {
+                    let _ = self.disk.unlink(temporary.as_str());
+                    return Err(write_failure("rename", path.as_str(), errno));
+                }
+            }
+            attempts += 1;
         }
-        moved
     }
 
     /// Makes the names `paths` durable, and with them the directories that lead to them.
