@@ -4,7 +4,12 @@
 //!
 //! Prints microseconds for each question that is asked of every request, the median of many batches, beside the target.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement that fails says so loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a measurement that fails says so loudly"
+)]
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -107,6 +112,7 @@ fn config(directory: &Path, signers: &[(Algorithm, EncodingKey)]) -> Config {
         root_cert_bundle: None,
         jwks: Some(KeySet::File(jwks)),
         algorithms: SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec(),
+        server: None,
     };
     let htpasswd = HtpasswdConfig { realm: "registry".to_owned(), path: htpasswd };
     Config::Closed(Box::new(Ways { htpasswd: Some(htpasswd), token: Some(token), ..Ways::default() }))

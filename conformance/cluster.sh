@@ -91,7 +91,7 @@ make_image() {
 
 # killed_while_receiving: kills the replica that takes in a layer, and starts it again a moment later.
 killed_while_receiving() {
-    wait_until 20 receiving || { say "no replica was receiving anything"; return 1; }
+    wait_until 60 receiving || { say "no replica was receiving anything"; return 1; }
     kill -KILL "${replicas[$victim]}"
     wait_until 5 gone "${replicas[$victim]}"
     say "killed replica $victim"
@@ -104,10 +104,10 @@ push_through_a_kill() {
     local image=$front/cluster/killed:$1 client
     declare -A before
     note_work
-    # skopeo does not try again after the balancer's 502; a person would.
-    { push_large "$1" "$image" || push_large "$1" "$image"; } > "$work/push.log" 2>&1 &
+    # skopeo does not try again after the balancer's 502, which each kept connection to the dead replica is good for; a person would.
+    { push_large "$1" "$image" || push_large "$1" "$image" || push_large "$1" "$image"; } > "$work/push.log" 2>&1 &
     client=$!
-    killed_while_receiving || { kill "$client"; return 1; }
+    killed_while_receiving || { kill "$client"; cat "$work/push.log"; return 1; }
     wait "$client" || { cat "$work/push.log"; return 1; }
     # A pull holds every byte against its digest.
     skopeo --insecure-policy copy --src-tls-verify=false "docker://$image" "dir:$work/pulled-$1" || return 1

@@ -2,13 +2,14 @@
 # Runs the official OCI distribution conformance suite against Berth: once for specification 1.1, once for its main
 # branch ("dev"), and once for dev with sparse manifests.
 #
-#   conformance/run.sh [filesystem|memory|s3|oss]
+#   conformance/run.sh [filesystem|memory|s3|oss] [--auth htpasswd|token]
 #
+# With --auth the suite has to log in: by password alone, or by the token server in the binary, with access rules.
 # s3 runs on Garage unless STORE names minio, versity or s3 (the server of tests/peers); oss runs on the server of
 # tests/peers. Redirects are off, since the suite wants to be answered by the registry.
 #
 # Exit status: 0 when every check passed, 1 when one FAILed, ended in an Error or was Skipped and allowed.txt does not
-# name it, 3 when the suite itself is not installed. Reports are kept in conformance/results/DRIVER/RUN.
+# name it, 3 when the suite itself is not installed. Reports are kept in conformance/results/DRIVER[-AUTH]/RUN.
 #
 #   BERTH_BIN         the registry under test (default: the release binary, built if need be)
 #   BERTH_ADDRESS     test a registry that already runs there instead, as ip:port
@@ -17,7 +18,17 @@ set -euo pipefail
 # shellcheck source=conformance/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-driver=${1:-filesystem}
+driver=filesystem auth=
+while [ "$#" -gt 0 ]; do
+    case $1 in
+        --auth) auth=${2:-}; shift ;;
+        *) driver=$1 ;;
+    esac
+    shift
+done
+case $auth in '' | htpasswd | token) ;; *) die "--auth takes htpasswd or token" ;; esac
+# The name that reports are kept by.
+label=$driver${auth:+-$auth}
 config=$root/conformance/config-$driver.yml
 case $driver in
     s3 | oss)
@@ -37,6 +48,20 @@ if [ ! -x "$suite" ]; then
     say "conformance/install.sh installs it where Go's module proxy serves it; otherwise name a build in OCI_SUITE." >&2
     exit 3
 fi
+
+# with_auth CONFIG: prints the name of a configuration that asks for a password, in which a stranger may do nothing, the
+# suite's user everything, and rules are asked each time.
+with_auth() {
+    local users=$work/htpasswd guarded=$work/config-$auth.yml
+    [ -e "$users" ] || "$BERTH_BIN" user add "$users" conformance <<< wonderland > /dev/null 2>&1
+    {
+        cat "$1"
+        printf 'auth:\n  htpasswd: {realm: registry, path: %s}\n' "$users"
+        [ "$auth" != token ] || printf '  token: {server: {key: %s}}\n' "$work/token-key.pem"
+        printf '  access:\n    - {who: ["user:conformance"], repositories: ["**"], actions: ["*"]}\n'
+    } > "$guarded"
+    printf %s "$guarded"
+}
 
 # Reads the suite's report; prints the outcomes of its leaf tests that are no Pass, one "STATUS<TAB>NAME" a line.
 outcomes() {
@@ -73,11 +98,11 @@ not_allowed() {
 count() { awk -v word="$2" '$1 ~ "^" word "\\.+:$" { print $2; exit }' "$1"; }
 
 status=0
-table=$(printf '%-12s %-10s %6s %6s %6s %6s %s' driver run pass fail error skip verdict)
+table=$(printf '%-19s %-10s %6s %6s %6s %6s %s' driver run pass fail error skip verdict)
 
 # run NAME VERSION SPARSE: a fresh registry, one run of the suite, one line of the table.
 run() {
-    local name=$1 results=$root/conformance/results/$driver/$1 verdict=ok target=${BERTH_ADDRESS:-}
+    local name=$1 results=$root/conformance/results/$label/$1 verdict=ok target=${BERTH_ADDRESS:-}
     rm -rf "$results"
     mkdir -p "$results"
     if [ -z "$target" ]; then
@@ -87,13 +112,19 @@ run() {
                 ROOT_DIRECTORY=/run/$name write_config "$driver" "$config"
                 ;;
         esac
-        start_berth "$config" "$([ "$driver" = filesystem ] && printf '%s' "$work/data-$name")"
+        local guarded=$config
+        if [ -n "$auth" ]; then
+            need_berth
+            guarded=$(with_auth "$config")
+        fi
+        start_berth "$guarded" "$([ "$driver" = filesystem ] && printf '%s' "$work/data-$name")"
         target=$address
     fi
     (
         cd "$work"
         env -i PATH="$PATH" HOME="$work" OCI_REGISTRY="$target" OCI_TLS=disabled OCI_VERSION="$2" \
             OCI_REPO1="conformance/${name//+/-}-one" OCI_REPO2="conformance/${name//+/-}-two" \
+            ${auth:+OCI_USERNAME=conformance OCI_PASSWORD=wonderland} \
             OCI_DATA_SPARSE="$3" OCI_LOG=error OCI_RESULTS_DIR="$results" \
             "$suite" > "$results/report.txt" 2> "$results/log.txt"
     ) || true
@@ -106,12 +137,12 @@ run() {
     if [ -s "$results/not-allowed.txt" ]; then
         verdict=FAILED
         status=1
-        title "$driver, $name: not allowed"
+        title "$label, $name: not allowed"
         cat "$results/not-allowed.txt"
     elif [ -s "$results/outcomes.txt" ]; then
         verdict="ok, $(wc -l < "$results/outcomes.txt") allowed"
     fi
-    table+=$(printf '\n%-12s %-10s %6s %6s %6s %6s %s' "$driver" "$name" "$(count "$results/report.txt" Pass)" \
+    table+=$(printf '\n%-19s %-10s %6s %6s %6s %6s %s' "$label" "$name" "$(count "$results/report.txt" Pass)" \
         "$(count "$results/report.txt" FAIL)" "$(count "$results/report.txt" Error)" \
         "$(count "$results/report.txt" Skip)" "$verdict")
     if [ -z "${BERTH_ADDRESS:-}" ]; then
@@ -125,5 +156,5 @@ run dev dev false
 run dev+sparse dev true
 
 say "$table"
-[ "$status" -eq 0 ] || say "Reports: conformance/results/$driver"
+[ "$status" -eq 0 ] || say "Reports: conformance/results/$label"
 exit "$status"

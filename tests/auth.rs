@@ -73,6 +73,7 @@ async fn the_realm_on_ones_own_host_has_the_scheme_that_the_client_used() {
         root_cert_bundle: Some(bundle),
         jwks: None,
         algorithms: Vec::new(),
+        server: None,
     };
     let config = Config::Closed(Box::new(Ways { token: Some(token), ..Ways::default() }));
     let berth = Berth::guarded(Driver::Memory, Authenticator::open(config).unwrap());
@@ -111,6 +112,9 @@ async fn public_pull_and_private_push() {
     let denied = berth.get_with("/v2/secret/a/manifests/latest", "authorization", &header).await;
     let denied = denied.refuses(StatusCode::FORBIDDEN, "DENIED");
     assert!(denied.headers.get("www-authenticate").is_none());
+    // podman and skopeo show an empty name and an empty password when they have none.
+    let empty = berth.get_with("/v2/public/a/manifests/latest", "authorization", &basic("", "")).await;
+    empty.refuses(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN");
     // Wrong credentials are not the same as none.
     let wrong = berth.get_with("/v2/public/a/manifests/latest", "authorization", &basic("alice", "x")).await;
     wrong.refuses(StatusCode::UNAUTHORIZED, "UNAUTHORIZED");
@@ -141,6 +145,7 @@ async fn a_key_that_appears_at_its_address_is_found_when_a_token_names_it() {
         root_cert_bundle: None,
         jwks: Some(KeySet::Address(address)),
         algorithms: SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec(),
+        server: None,
     };
     let config = Config::Closed(Box::new(Ways { token: Some(token), ..Ways::default() }));
     let berth = Berth::guarded(Driver::Memory, Authenticator::open(config).unwrap());

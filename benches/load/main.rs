@@ -7,6 +7,7 @@ mod cold;
 mod get;
 mod image;
 mod payload;
+mod pull;
 mod push;
 mod report;
 mod verify;
@@ -54,6 +55,8 @@ enum Work {
     Verify(verify::Options),
     /// Pushes and pulls images from a registry whose store fails now and then, and judges every answer.
     BadDay(bad_day::Options),
+    /// Pulls one image once and tells how long that took.
+    Pull(pull::Options),
     /// Starts a program several times and tells how long it takes until its first answer.
     ColdStart(cold::Options),
     /// Pushes the fixed content that the reading rows ask for and prints its paths.
@@ -80,6 +83,7 @@ fn run(work: Work) -> io::Result<String> {
         Work::PushImage(options) => image::run(&options),
         Work::Verify(options) => verify::run(&options),
         Work::BadDay(options) => bad_day::run(&options),
+        Work::Pull(options) => pull::run(&options),
         Work::ColdStart(options) => cold::run(&options),
         Work::Seed(options) => image::seed(&options),
     }

@@ -123,7 +123,7 @@ impl Grant {
     /// Whether the holder may read from every repository there is, asked when a request does not say where from.
     #[must_use]
     pub fn may_pull_everything(&self) -> bool {
-        self.0.as_ref().is_none_or(Standing::is_unlimited)
+        self.0.as_ref().is_none_or(Standing::may_pull_everything)
     }
 
     /// Whether each entry of the catalog must be asked about before it is shown.

@@ -15,6 +15,7 @@ use super::htpasswd::{Htpasswd, Verdict};
 use super::identity::{Identity, Standing, Way};
 use super::policy::{Allowed, Decision, Policy};
 use super::token::{AccessList, Rejection, Renewed, Tokens};
+use super::token_server::TokenServer;
 use super::{CertificateConfig, Config, Error, KeySet, RealmConfig, Scope, Ways, unix_time};
 
 /// Decides who may do what, by the configured ways of proving who one is. The default lets everybody do everything.
@@ -24,7 +25,7 @@ pub struct Authenticator {
 }
 
 #[derive(Debug)]
-struct OpenWays {
+pub(super) struct OpenWays {
     silly: Option<(Arc<str>, Arc<str>)>,
     htpasswd: Option<Htpasswd>,
     token: Option<TokenWay>,
@@ -38,6 +39,7 @@ struct TokenWay {
     realm: Realm,
     service: Arc<str>,
     tokens: Tokens,
+    server: Option<TokenServer>,
 }
 
 /// What a request brings along to prove whose it is.
@@ -84,12 +86,14 @@ impl Authenticator {
         let Ways { silly, htpasswd, robots, certificate, token, rules } = *ways;
         let token = token
             .map(|token| {
-                let tokens = Tokens::open(&token)?;
+                let server = token.server.as_ref().map(|server| TokenServer::open(&token, server)).transpose()?;
+                let tokens = Tokens::open(&token, server.as_ref().map(TokenServer::key))?;
                 let realm = match token.realm {
                     RealmConfig::Fixed(address) => Realm::Fixed(address.into()),
                     RealmConfig::Here(path) => Realm::Here { path: path.into() },
+                    RealmConfig::Own(path) => Realm::Own { path: path.into() },
                 };
-                Ok(TokenWay { realm, service: token.service.into(), tokens })
+                Ok(TokenWay { realm, service: token.service.into(), tokens, server })
             })
             .transpose()?;
         let passwords = htpasswd.is_some() || robots.is_some();
@@ -98,6 +102,11 @@ impl Authenticator {
         let policy = rules.map(|rules| Policy::open(&rules).map(Arc::new)).transpose()?;
         let policy = ArcSwapOption::from(policy);
         Ok(Self { ways: Some(OpenWays { silly, htpasswd, token, certificate, policy }) })
+    }
+
+    /// The ways that are offered; `None` where everybody may do everything.
+    pub(super) fn ways(&self) -> Option<&OpenWays> {
+        self.ways.as_ref()
     }
 
     /// Fetches keys that have an address, and goes on to do so for as long as `self` lives; waits for the first time a few
@@ -199,6 +208,13 @@ pub fn check(config: &Config) -> Result<(), Error> {
     let Config::Closed(ways) = config else { return Ok(()) };
     let mut ways = ways.clone();
     ways.htpasswd = ways.htpasswd.filter(|htpasswd| htpasswd.path.exists());
+    if let Some(token) = &mut ways.token
+        && token.server.as_ref().is_some_and(|server| !server.key.exists())
+    {
+        token.server = None;
+        let others = token.jwks.is_some() || token.root_cert_bundle.is_some();
+        ways.token = ways.token.filter(|_| others);
+    }
     Authenticator::open(Config::Closed(ways)).map(|_| ())
 }
 
@@ -209,7 +225,7 @@ pub fn check(config: &Config) -> Result<(), Error> {
 pub async fn check_key_set(config: &Config) -> Result<(), Error> {
     let Config::Closed(ways) = config else { return Ok(()) };
     match ways.token.as_ref().filter(|token| matches!(token.jwks, Some(KeySet::Address(_)))) {
-        Some(token) => Tokens::open(token)?.fetch().await,
+        Some(token) => Tokens::open(token, None)?.fetch().await,
         None => Ok(()),
     }
 }
@@ -218,7 +234,8 @@ impl OpenWays {
     async fn authorize(&self, credentials: Credentials<'_>, access: Access<'_>) -> Result<Grant, Refusal> {
         let presented = match credentials.authorization {
             Authorization::Absent => Presented::Nothing,
-            Authorization::Text(header) => Presented::read(Some(header)),
+            Authorization::Text(header) if self.silly.is_some() => Presented::read(Some(header)),
+            Authorization::Text(header) => Presented::read(Some(header)).or_nothing(),
             Authorization::Unreadable => Presented::Malformed,
         };
         let standing = match presented {
@@ -243,13 +260,26 @@ impl OpenWays {
             Presented::Malformed => Err(Unproven::Malformed),
         };
         match standing {
-            Ok(standing) if standing.allows(access) => Ok(Grant::of(standing)),
+            Ok(standing) if standing.allows(access) => match self.wider_for_mount(&standing, access) {
+                Some(reason) => Err(self.challenge(reason, access)),
+                None => Ok(Grant::of(standing)),
+            },
             Ok(standing) => Err(self.not_allowed(&standing, access)),
             Err(reason) => Err(self.challenge(reason, access)),
         }
     }
 
-    async fn by_password(&self, user: &str, password: &str) -> Result<Result<Standing, Unproven>, Refusal> {
+    /// The token server in this program.
+    pub(super) fn token_server(&self) -> Option<&TokenServer> {
+        self.token.as_ref()?.server.as_ref()
+    }
+
+    /// What the password of `user` hashes to, for those who are in the file of users.
+    pub(super) fn password_hash(&self, user: &str) -> Option<String> {
+        self.htpasswd.as_ref()?.hash_of(user)
+    }
+
+    pub(super) async fn by_password(&self, user: &str, password: &str) -> Result<Result<Standing, Unproven>, Refusal> {
         let Some(htpasswd) = &self.htpasswd else { return Ok(Err(Unproven::Way("Basic"))) };
         match htpasswd.verify(user, password).await {
             Verdict::Right => Ok(Ok(self.standing(Some(user.into()), Way::Password, None))),
@@ -269,7 +299,7 @@ impl OpenWays {
         Ok(self.standing(verified.subject, Way::Token, Some(verified.listed)))
     }
 
-    fn standing(&self, name: Option<Arc<str>>, way: Way, listed: Option<Arc<AccessList>>) -> Standing {
+    pub(super) fn standing(&self, name: Option<Arc<str>>, way: Way, listed: Option<Arc<AccessList>>) -> Standing {
         Standing { identity: Identity { name, way }, listed, policy: self.policy.load_full() }
     }
 
@@ -281,11 +311,22 @@ impl OpenWays {
         }
     }
 
+    /// A mount that its token does not reach becomes an upload, unless one's own token server gives a wider token for sure:
+    /// then the client is asked to fetch that, as distribution asks for it always.
+    fn wider_for_mount(&self, standing: &Standing, access: Access<'_>) -> Option<Unproven> {
+        let user = standing.name().filter(|_| standing.listed.is_some() && self.token_server().is_some())?;
+        let given = standing.lacks_scope_of_source(access) && self.password_hash(user).is_some();
+        given.then(|| Unproven::Scope(needed(access)))
+    }
+
     /// Somebody known asks for too much. A token can be exchanged for a wider one; a password cannot.
     fn not_allowed(&self, standing: &Standing, access: Access<'_>) -> Refusal {
-        if standing.lacks_scope(access) {
-            let needed: Vec<String> = Scope::needed(access).iter().map(ToString::to_string).collect();
-            return self.challenge(Unproven::Scope(needed.join(" ")), access);
+        // One's own token server would ask the same rules again, so their no is final for whoever is known.
+        let final_no = standing.name().is_some() && self.token_server().is_some() && !standing.is_ruled_in_for(access);
+        if standing.lacks_scope(access) && !final_no {
+            let needed = needed(access);
+            let reason = if standing.name().is_some() { Unproven::Scope(needed) } else { Unproven::Anonymous(needed) };
+            return self.challenge(reason, access);
         }
         let place = access.repository().map_or_else(|| "the list of repositories".to_owned(), ToString::to_string);
         Refusal::Denied { user: standing.name().unwrap_or("nobody").into(), action: access.action(), place }
@@ -302,7 +343,7 @@ impl OpenWays {
             }
             (Some(token), ..) => {
                 let error = match reason {
-                    Unproven::Scope(_) => Some("insufficient_scope"),
+                    Unproven::Scope(_) | Unproven::Anonymous(_) => Some("insufficient_scope"),
                     Unproven::Token(_) => Some("invalid_token"),
                     _ => None,
                 };
@@ -320,4 +361,10 @@ impl OpenWays {
 fn in_words(unix_time: i64) -> String {
     let time = time::OffsetDateTime::from_unix_timestamp(unix_time).ok();
     time.and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok()).unwrap_or_default()
+}
+
+/// The scopes that `access` needs, in words.
+fn needed(access: Access<'_>) -> String {
+    let scopes: Vec<String> = Scope::needed(access).iter().map(ToString::to_string).collect();
+    scopes.join(" ")
 }

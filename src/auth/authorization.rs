@@ -28,6 +28,15 @@ pub(super) enum Presented<'a> {
 }
 
 impl<'a> Presented<'a> {
+    /// Takes an empty name with an empty password for nothing: podman and skopeo say so when they have no credentials and
+    /// are asked for some.
+    pub(super) fn or_nothing(self) -> Self {
+        match self {
+            Self::Basic { user, password } if user.is_empty() && password.is_empty() => Self::Nothing,
+            shown => shown,
+        }
+    }
+
     /// Reads a header's value. Schemes are told apart whatever their case.
     pub(super) fn read(header: Option<&'a str>) -> Self {
         let Some(header) = header else { return Self::Nothing };
@@ -50,8 +59,12 @@ fn basic(value: &str) -> Option<Presented<'static>> {
     let decoded = STANDARD.decode(value).or_else(|_| STANDARD_NO_PAD.decode(value)).ok()?;
     let text = String::from_utf8(decoded).ok()?;
     let (user, password) = text.split_once(':')?;
-    let fits = user.len() <= LONGEST_WORD && password.len() <= LONGEST_WORD && !text.contains('\0');
-    fits.then(|| Presented::Basic { user: user.to_owned(), password: password.to_owned() })
+    fits(user, password).then(|| Presented::Basic { user: user.to_owned(), password: password.to_owned() })
+}
+
+/// Whether these can be a user's name and password at all.
+pub(super) fn fits(user: &str, password: &str) -> bool {
+    [user, password].iter().all(|word| word.len() <= LONGEST_WORD && !word.contains('\0'))
 }
 
 /// RFC 6750's `b64token`.

@@ -61,6 +61,9 @@ pub enum Unproven {
     /// The token is good and does not list what is asked for.
     #[error("the token does not allow this: {0} is needed")]
     Scope(String),
+    /// Nobody in particular may not do this; somebody may.
+    #[error("{0} is not for everybody: log in with docker login or your client's counterpart")]
+    Anonymous(String),
     /// This way is not one of those configured.
     #[error("this registry does not take {0} credentials; its challenge tells what it takes")]
     Way(&'static str),
@@ -109,12 +112,35 @@ pub enum Realm {
         /// Absolute.
         path: Arc<str>,
     },
+    /// The token server in this program.
+    Own {
+        /// Absolute, below the registry's prefix.
+        path: Arc<str>,
+    },
+}
+
+/// From where a challenge's realm is reckoned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RealmBase {
+    /// `scheme://host` as the client sees it.
+    Origin,
+    /// The address by which clients know this registry: `http.host`, or the origin and the prefix.
+    Registry,
 }
 
 impl Challenge {
-    /// The value of `WWW-Authenticate`. `origin` is `scheme://host` as the client sees it, for [`Realm::Here`].
+    /// What [`Challenge::header`] needs to know besides.
     #[must_use]
-    pub fn header(&self, origin: Option<&str>) -> String {
+    pub fn realm_base(&self) -> RealmBase {
+        match self {
+            Self::Bearer { realm: Realm::Own { .. }, .. } => RealmBase::Registry,
+            _ => RealmBase::Origin,
+        }
+    }
+
+    /// The value of `WWW-Authenticate`. `base` is what [`Challenge::realm_base`] asks for, without a slash at its end.
+    #[must_use]
+    pub fn header(&self, base: Option<&str>) -> String {
         let mut header = String::with_capacity(160);
         match self {
             Self::Basic { realm } => {
@@ -125,7 +151,9 @@ impl Challenge {
                 header.push_str("Bearer realm=");
                 match realm {
                     Realm::Fixed(address) => quote(&mut header, address),
-                    Realm::Here { path } => quote(&mut header, &format!("{}{path}", origin.unwrap_or_default())),
+                    Realm::Here { path } | Realm::Own { path } => {
+                        quote(&mut header, &format!("{}{path}", base.unwrap_or_default()));
+                    }
                 }
                 header.push_str(",service=");
                 quote(&mut header, service);

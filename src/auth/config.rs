@@ -1,6 +1,7 @@
 //! What auth is told: the `auth` section of `config.yml`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::PasswordHash;
 
@@ -12,6 +13,18 @@ pub enum Config {
     Open,
     /// Whoever comes must prove who they are by one of the ways that are there.
     Closed(Box<Ways>),
+}
+
+impl Config {
+    /// Whether rules allow something to those who show nothing while the challenge asks for a password. The engine of
+    /// docker takes such a challenge for the end of the matter.
+    #[must_use]
+    pub fn lets_anonymous_in_by_password_alone(&self) -> bool {
+        let Self::Closed(ways) = self else { return false };
+        let anonymous = |who: &Who| matches!(who, Who::Everybody | Who::Anonymous);
+        let allows = |rule: &Rule| !rule.actions.is_empty() && rule.who.iter().any(anonymous);
+        ways.token.is_none() && ways.rules.as_ref().is_some_and(|rules| rules.rules.iter().any(allows))
+    }
 }
 
 /// The ways that are offered, at least one of them.
@@ -96,6 +109,21 @@ pub struct TokenConfig {
     pub jwks: Option<KeySet>,
     /// The algorithms that may sign.
     pub algorithms: Vec<SigningAlgorithm>,
+    /// The token server in this program, if it is to be one.
+    pub server: Option<TokenServerConfig>,
+}
+
+/// `auth.token.server`: this registry issues tokens itself, to the users of `auth.htpasswd` and to anonymous ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenServerConfig {
+    /// A private key in PEM, which signs; made when it does not exist. Replicas share it.
+    pub key: PathBuf,
+    /// Where tokens are fetched, below `http.prefix`; absolute.
+    pub path: String,
+    /// How long a token is good, at least a minute.
+    pub expiration: Duration,
+    /// How long a refresh token is good; zero gives out none.
+    pub refresh_expiration: Duration,
 }
 
 /// Where a key set is.
@@ -125,6 +153,8 @@ pub enum RealmConfig {
     Fixed(String),
     /// `autoredirect`: `autoredirectpath` on the host that the client called.
     Here(String),
+    /// `server` without `realm`: this path on the address by which clients know this registry, prefix included.
+    Own(String),
 }
 
 /// An algorithm with which tokens are signed (RFC 7518 §3.1). Symmetric ones and `none` have no variant.
@@ -157,6 +187,12 @@ impl SigningAlgorithm {
         ("ES512", Self::ES512),
         ("EdDSA", Self::EdDSA),
     ];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, known)| *known == self).map_or("", |(name, _)| name)
+    }
 
     /// By its name, which is compared exactly.
     #[must_use]

@@ -65,6 +65,36 @@ impl Standing {
             }
     }
 
+    /// Whether the rules would let `access` pass, whatever a token lists.
+    pub(super) fn is_ruled_in_for(&self, access: Access<'_>) -> bool {
+        match access {
+            Access::Ping | Access::Catalog => true,
+            Access::Repository { name, action } => self.is_ruled_in(name.as_str(), action),
+            Access::Mount { target, .. } => self.is_ruled_in(target.as_str(), Action::Push),
+        }
+    }
+
+    /// Whether every repository may be read, those that do not exist included.
+    pub(super) fn may_pull_everything(&self) -> bool {
+        self.listed.as_ref().is_none_or(|listed| listed.allows("registry", "content", &["pull"]))
+            && self.is_ruled_in_everywhere()
+    }
+
+    /// What of `access` beyond its permission could be had with a wider token: that a mount finds its source.
+    pub(super) fn lacks_scope_of_source(&self, access: Access<'_>) -> bool {
+        match access {
+            Access::Mount { source: Some(source), .. } => {
+                !self.is_listed(source.as_str(), Action::Pull) && self.is_ruled_in(source.as_str(), Action::Pull)
+            }
+            Access::Mount { source: None, .. } => !self.may_pull_everything() && self.is_ruled_in_everywhere(),
+            _ => false,
+        }
+    }
+
+    fn is_ruled_in_everywhere(&self) -> bool {
+        self.policy.as_ref().is_none_or(|policy| policy.allows_everywhere(&self.identity, Action::Pull))
+    }
+
     /// Whether nothing limits it.
     pub(super) fn is_unlimited(&self) -> bool {
         self.listed.is_none() && self.policy.is_none()

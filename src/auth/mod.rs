@@ -18,18 +18,23 @@ mod identity;
 mod policy;
 mod scope;
 mod token;
+mod token_server;
 mod watched;
 
 pub use access::{Access, Action, Grant};
 pub use authenticator::{Adopted, Authenticator, Authorization, Credentials, check, check_key_set, explain};
 pub use certificate::CertificateProblem;
-pub use challenge::{Challenge, Realm, Refusal, Unproven};
+pub use challenge::{Challenge, Realm, RealmBase, Refusal, Unproven};
 pub use config::*;
 pub use error::Error;
 pub use htpasswd::{PasswordHash, hash as hash_password};
 pub use policy::{Allowed, Decision};
 pub use scope::{Scope, ScopeError};
 pub use token::Rejection;
+pub use token_server::{
+    Inspection, IssuedToken, Mint, MintError, Offline, TokenIssuer, TokenProof, TokenRefusal, TokenRequest, inspect,
+    mint,
+};
 
 /// Seconds since 1970, of the clock on the wall.
 fn unix_time() -> i64 {

@@ -71,6 +71,14 @@ impl Policy {
         }
     }
 
+    /// Whether the rules let `identity` do `action` in every repository there is or may be: a rule for all of them says so,
+    /// and none above it refuses.
+    pub(super) fn allows_everywhere(&self, identity: &Identity, action: Action) -> bool {
+        let about = self.rules.iter().filter(|rule| rule.who.iter().any(|who| self.is(who, identity)));
+        let allowing = about.take_while(|rule| rule.actions.contains(&action));
+        allowing.flat_map(|rule| &rule.repositories).any(|pattern| pattern == "**")
+    }
+
     fn is(&self, who: &Who, identity: &Identity) -> bool {
         let name = identity.name.as_deref();
         match who {
@@ -164,6 +172,23 @@ mod tests {
             assert_eq!(matches(pattern, repository, Some("alice")), expected, "{pattern} {repository}");
         }
         assert!(!matches("$user/**", "/x", None) && !matches("$user/**", "/x", Some("alice")));
+    }
+
+    #[test]
+    fn everywhere_means_without_any_exception() {
+        let alice = identity(Way::Password, Some("alice"));
+        let me = || Who::User("alice".to_owned());
+        let all = || rule(me(), &["**"], &[Action::Pull]);
+        let everywhere = |rules: Vec<Rule>, action| {
+            Policy::open(&RulesConfig { rules, ..RulesConfig::default() }).unwrap().allows_everywhere(&alice, action)
+        };
+        assert!(everywhere(vec![all()], Action::Pull));
+        assert!(!everywhere(vec![all()], Action::Push));
+        assert!(everywhere(vec![rule(me(), &["a/**"], &Action::ALL), all()], Action::Pull));
+        assert!(everywhere(vec![rule(Who::User("bob".to_owned()), &["**"], &[]), all()], Action::Pull));
+        assert!(!everywhere(vec![rule(Who::Everybody, &["secret"], &[]), all()], Action::Pull));
+        assert!(!everywhere(vec![rule(me(), &["a/**", "b/**"], &Action::ALL)], Action::Pull));
+        assert!(!everywhere(Vec::new(), Action::Pull));
     }
 
     #[test]

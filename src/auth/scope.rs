@@ -99,6 +99,14 @@ impl Scope {
             Access::Mount { target, source } => {
                 let mut scopes = vec![repository(target, Action::Push.words())];
                 scopes.extend(source.filter(|source| *source != target).map(|name| repository(name, &["pull"])));
+                if source.is_none() {
+                    scopes.push(Self {
+                        kind: "registry".to_owned(),
+                        class: None,
+                        name: "content".to_owned(),
+                        actions: vec!["pull".to_owned()],
+                    });
+                }
                 scopes
             }
         }

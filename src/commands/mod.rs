@@ -6,6 +6,7 @@ mod garbage_collect;
 mod reload_rules;
 mod serve;
 mod storage;
+mod token;
 mod user;
 mod verify;
 
@@ -37,6 +38,9 @@ enum Command {
     /// Add, remove and list the users of an htpasswd file
     #[command(subcommand)]
     User(user::Command),
+    /// Make a token with a key, and look at one
+    #[command(subcommand)]
+    Token(token::Command),
     /// Remove content that nothing refers to
     #[command(name = "garbage-collect")]
     GarbageCollect(garbage_collect::Options),
@@ -58,6 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::Serve { config }) => serve::run(config),
         Some(Command::Verify(options)) => verify::run(options),
         Some(Command::User(command)) => user::run(command),
+        Some(Command::Token(command)) => token::run(command),
         Some(Command::GarbageCollect(options)) => garbage_collect::run(&options),
         None => {
             eprintln!("{}", CommandLine::command().render_help());

@@ -93,6 +93,12 @@ fn warn_of_surprises(config: &Config) {
     if config.registry.secret.is_none() {
         info!("http.secret is not set: uploads in progress do not survive a restart, nor reach another replica");
     }
+    if config.auth.lets_anonymous_in_by_password_alone() {
+        warn!(
+            "auth.access allows something to those who do not log in, and docker asks them for a password all the same \
+             where there is no token server: add auth.token.server.key"
+        );
+    }
     let public = !config.server.addr.starts_with("127.") && !config.server.addr.starts_with("localhost:");
     if config.auth == crate::auth::Config::Open && config.server.net == server::Net::Tcp && public {
         warn!(

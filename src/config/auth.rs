@@ -6,6 +6,7 @@ use crate::server::{ClientAuth, Tls};
 
 use super::auth_robots;
 use super::auth_rules::rules;
+use super::auth_token_server as token_server;
 use super::document::is_on;
 use super::scalar::nearest;
 use super::section::{Field, Section};
@@ -44,6 +45,10 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         return Config::Open;
     }
     let ways = Ways { rules, ..ways };
+    if ways.htpasswd.is_none() && ways.token.as_ref().is_some_and(|token| token.server.is_some()) {
+        let hint = "add auth.htpasswd with realm and path";
+        section.problem("token", "its server has nobody to issue tokens to", hint);
+    }
     if none {
         section.problem(
             "none",
@@ -112,17 +117,23 @@ fn token(field: &Field<'_>) -> Option<TokenConfig> {
     let section = field.section()?;
     let here = is_on(Some(&section), "autoredirect");
     let path = section.get("autoredirectpath", absolute_path).unwrap_or_else(|| TOKEN_PATH.to_owned());
-    let realm = if here {
+    let own = section.present("server").is_some();
+    let server = token_server::read(&section, path.clone());
+    let realm = if here || own && section.get("realm", Field::word).is_none() {
         section.field("realm");
-        Some(RealmConfig::Here(path))
+        Some(if own { RealmConfig::Own(path) } else { RealmConfig::Here(path) })
     } else {
         required(&section, "realm").map(RealmConfig::Fixed)
     };
-    let (service, issuer) = (required(&section, "service"), required(&section, "issuer"));
+    let named = |key| match section.get(key, Field::word) {
+        None if own => Some(token_server::NAME.to_owned()),
+        _ => required(&section, key),
+    };
+    let (service, issuer) = (named("service"), named("issuer"));
     let root_cert_bundle = section.get("rootcertbundle", Field::path);
     let jwks = section.get("jwks", key_set);
     let jwks_is_named = section.field("jwks").is_some_and(|field| field.node.to_string() != "");
-    if root_cert_bundle.is_none() && !jwks_is_named {
+    if root_cert_bundle.is_none() && !jwks_is_named && !own {
         section.problem(
             "rootcertbundle",
             "is missing, and so is jwks: there is no key to verify tokens with",
@@ -132,7 +143,10 @@ fn token(field: &Field<'_>) -> Option<TokenConfig> {
     let algorithms = section.get("signingalgorithms", algorithms);
     let algorithms = algorithms.unwrap_or_else(|| SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec());
     section.finish();
-    Some(TokenConfig { realm: realm?, service: service?, issuer: issuer?, root_cert_bundle, jwks, algorithms })
+    if own && server.is_none() {
+        return None;
+    }
+    Some(TokenConfig { realm: realm?, service: service?, issuer: issuer?, root_cert_bundle, jwks, algorithms, server })
 }
 
 /// A file, or an address that nobody between it and us can speak for.

@@ -32,7 +32,7 @@ pub(super) fn apply(root: &mut Node, variables: &[(String, String)], report: &Re
     ours.sort();
     promote_bare_words(root);
     for (name, text) in ours {
-        if name != "REGISTRY_CONFIGURATION_PATH" && !is_service_link(name) {
+        if !is_of_others(name) && !is_service_link(name) {
             apply_one(root, name, text, report);
             promote_bare_words(root);
         }
@@ -45,6 +45,11 @@ fn promote_bare_words(root: &mut Node) {
     for entry in entries.iter_mut().filter(|entry| entry.key == "storage" || entry.key == "auth") {
         entry.node.bare_word_to_section();
     }
+}
+
+/// The path of the file itself, and where podman and skopeo keep their credentials, which is no way called `file`.
+fn is_of_others(name: &str) -> bool {
+    name == "REGISTRY_CONFIGURATION_PATH" || name == "REGISTRY_AUTH_FILE"
 }
 
 /// Kubernetes and Docker links describe a service called `registry` in variables of this form; they are not for us.

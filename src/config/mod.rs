@@ -7,6 +7,7 @@
 mod auth;
 mod auth_robots;
 mod auth_rules;
+mod auth_token_server;
 mod document;
 mod environment;
 mod error;
@@ -31,7 +32,9 @@ mod yaml;
 
 use std::sync::Arc;
 
+pub(crate) use auth_token_server::NAME as TOKEN_SERVER_NAME;
 pub use error::{ConfigError, Place, Problem, Warning};
+pub(crate) use scalar::duration;
 pub use source::{Source, find_path};
 
 use section::Report;

@@ -208,6 +208,7 @@ const TOKEN: &[Key] = &[
     value("autoredirect"),
     value("autoredirectpath"),
     words("signingalgorithms"),
+    section("server", &[value("key"), value("expiration"), value("refreshexpiration")]),
 ];
 
 const MIDDLEWARE: &[Key] = &[

@@ -7,10 +7,22 @@ use tokio::join;
 use super::hashing::Hashing;
 use super::{Body, BodyError, Error, Result};
 use crate::storage::StagedUpload;
+use crate::storage::driver::Latency;
 
-/// Bytes gathered before they are written. Two such batches are in memory for each upload: one being gathered, one being
-/// written.
+/// Bytes gathered before they are written to a disk. Two such batches are in memory for each upload: one being gathered,
+/// one being written.
 const BATCH: usize = 512 * 1024;
+
+/// The same for a store that is far away: what it sends at once it gathers itself, so more would only be memory.
+const REMOTE_BATCH: usize = 64 * 1024;
+
+/// Bytes to gather before they are written to a store at that distance.
+pub(super) fn batch_for(latency: Latency) -> usize {
+    match latency {
+        Latency::Local => BATCH,
+        Latency::Remote => REMOTE_BATCH,
+    }
+}
 
 /// What a body brought.
 pub(super) struct Received {
@@ -20,7 +32,8 @@ pub(super) struct Received {
     pub(super) interrupted: Option<BodyError>,
 }
 
-/// Appends `body` to `upload` and hashes it on the way, up to `limit` bytes of upload in all (0: no limit).
+/// Appends `body` to `upload`, `batch` bytes at a time, and hashes it on the way, up to `limit` bytes of upload in all (0: no
+/// limit).
 ///
 /// # Errors
 /// [`Error::BlobTooLarge`] as soon as the limit is passed, and whatever storage says.
@@ -28,10 +41,12 @@ pub(super) async fn receive(
     body: &mut Body<'_>,
     upload: &mut StagedUpload,
     hashing: &mut Hashing,
+    batch: usize,
     limit: u64,
 ) -> Result<Received> {
     let mut received = 0;
-    let mut batch = gather(body, hashing).await;
+    let size = batch;
+    let mut batch = gather(body, hashing, size).await;
     loop {
         received += batch.bytes as u64;
         if limit != 0 && hashing.position > limit {
@@ -40,7 +55,7 @@ pub(super) async fn receive(
         let chunks = std::mem::take(&mut batch.chunks);
         let write = async { if chunks.is_empty() { Ok(()) } else { upload.append(chunks).await } };
         let Some(end) = batch.end.take() else {
-            let (written, next) = join!(write, gather(body, hashing));
+            let (written, next) = join!(write, gather(body, hashing, size));
             written?;
             batch = next;
             continue;
@@ -67,9 +82,9 @@ enum End {
     Interrupted(BodyError),
 }
 
-async fn gather(body: &mut Body<'_>, hashing: &mut Hashing) -> Batch {
+async fn gather(body: &mut Body<'_>, hashing: &mut Hashing, size: usize) -> Batch {
     let mut batch = Batch::default();
-    while batch.end.is_none() && batch.bytes < BATCH {
+    while batch.end.is_none() && batch.bytes < size {
         match body.next().await {
             Some(Ok(chunk)) => {
                 hashing.update(&chunk);

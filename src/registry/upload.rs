@@ -3,7 +3,7 @@
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::hashing::Hashing;
-use super::receive::receive;
+use super::receive::{batch_for, receive};
 use super::token::UploadState;
 use super::{AnnouncedBody, Body, Error, Registry, Result, UploadId, UploadSession};
 use crate::oci::{Algorithm, ContentRange, Digest, RepositoryName};
@@ -193,8 +193,8 @@ impl Registry {
         range: Option<ContentRange>,
         body: &mut Body<'_>,
     ) -> Result<OpenUpload> {
-        let limit = self.config.limits.blob_bytes;
-        let received = match receive(body, &mut upload.staged, &mut upload.hashing, limit).await {
+        let (batch, limit) = (batch_for(self.store.latency()), self.config.limits.blob_bytes);
+        let received = match receive(body, &mut upload.staged, &mut upload.hashing, batch, limit).await {
             Err(error @ Error::BlobTooLarge { .. }) => {
                 abort(upload).await;
                 return Err(error);

@@ -86,7 +86,18 @@ impl RequestBody {
     /// # Errors
     /// `ManifestTooLarge` as soon as more than `limit` bytes are announced or received.
     pub(super) async fn read(&mut self, limit: usize) -> Result<Bytes, Error> {
-        let too_large = || Error::by_registry(registry::Error::ManifestTooLarge { limit });
+        self.read_up_to(limit, || Error::by_registry(registry::Error::ManifestTooLarge { limit })).await
+    }
+
+    /// The whole body, which is a form.
+    ///
+    /// # Errors
+    /// `FormTooLarge` as soon as more than `limit` bytes are announced or received.
+    pub(super) async fn read_form(&mut self, limit: usize) -> Result<Bytes, Error> {
+        self.read_up_to(limit, || Error::FormTooLarge { limit }).await
+    }
+
+    async fn read_up_to(&mut self, limit: usize, too_large: impl Fn() -> Error) -> Result<Bytes, Error> {
         if self.length.is_some_and(|length| usize::try_from(length).map_or(true, |length| length > limit)) {
             return Err(too_large());
         }

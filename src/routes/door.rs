@@ -13,7 +13,7 @@ use http::header::{AUTHORIZATION, CONNECTION, CONTENT_RANGE, WWW_AUTHENTICATE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 
-use crate::auth::{Authenticator, Authorization, Credentials, Grant, Refusal};
+use crate::auth::{Authenticator, Authorization, Credentials, Grant, RealmBase, Refusal};
 use crate::registry::{self, Registry, UploadSession};
 use crate::telemetry::HealthChecks;
 
@@ -24,7 +24,7 @@ use super::location::{Addresses, peer_address};
 use super::path::{self, Shape};
 use super::query::Query;
 use super::uploads::Session;
-use super::{ClientCertificate, Config, Error, answer, blobs, listings, manifests, uploads};
+use super::{ClientCertificate, Config, Error, answer, blobs, listings, manifests, tokens, uploads};
 
 /// The registry's HTTP API as a tower service. Clones share everything and cost one reference count.
 #[derive(Debug, Clone)]
@@ -108,6 +108,16 @@ impl Door {
             return answer::root();
         }
         let decoded = path::decode(path.strip_prefix(self.prefix.as_str()).unwrap_or_default());
+        if let Some(issuer) = self.authenticator.token_issuer().filter(|issuer| tokens::serves(*issuer, &decoded)) {
+            let (authorization, address) = (authorization(&parts.headers), peer_address(parts));
+            let query = Query::new(parts.uri.query());
+            return tokens::answer(
+                issuer,
+                tokens::Asked { method: &parts.method, query, authorization, address },
+                body,
+            )
+            .await;
+        }
         let shape = match decoded.strip_prefix("v2") {
             // `/v2` is served as `/v2/`: a redirect would cost its clients a round trip to learn nothing.
             Some("") => Some(Shape::Base),
@@ -197,7 +207,11 @@ impl Door {
                 }
             }
             Error::Refused(Refusal::Unauthorized { challenge, .. }) => {
-                answer::set(headers, WWW_AUTHENTICATE, challenge.header(self.addresses.origin(parts).as_deref()));
+                let base = match challenge.realm_base() {
+                    RealmBase::Origin => self.addresses.origin(parts),
+                    RealmBase::Registry => self.addresses.registry(parts),
+                };
+                answer::set(headers, WWW_AUTHENTICATE, challenge.header(base.as_deref()));
             }
             Error::RangeUnsatisfiable { size } => answer::set(headers, CONTENT_RANGE, format!("bytes */{size}")),
             _ => {}

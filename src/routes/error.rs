@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::auth::Refusal;
+use crate::auth::{Refusal, ScopeError, TokenRefusal};
 use crate::{oci, registry};
 
 /// Why a request is not answered as asked.
@@ -88,6 +88,29 @@ pub(super) enum Error {
     /// Access is refused.
     #[error(transparent)]
     Refused(Refusal),
+    /// No token is issued.
+    #[error(transparent)]
+    TokenRefused(TokenRefusal),
+    /// A scope that is asked for makes no sense.
+    #[error(transparent)]
+    Scope(ScopeError),
+    /// A form lacks a word.
+    #[error(
+        "{0} is missing in the form; send grant_type=password with username and password, or grant_type=refresh_token"
+    )]
+    FormWordMissing(&'static str),
+    /// A form asks by a way that does not exist here.
+    #[error("the grant_type is unknown; password and refresh_token are known")]
+    GrantTypeUnknown,
+    /// A form is larger than it needs to be.
+    #[error("the form has more than {limit} bytes")]
+    FormTooLarge {
+        /// The limit, bytes.
+        limit: usize,
+    },
+    /// A form is not text.
+    #[error("the form is not text in UTF-8; send application/x-www-form-urlencoded")]
+    FormNotText,
     /// The registry refuses or fails.
     #[error(transparent)]
     Registry(Box<registry::Error>),
@@ -104,6 +127,8 @@ pub(super) struct Told {
     pub(super) detail: Value,
     /// Seconds after which trying again makes sense.
     pub(super) retry_after: Option<u32>,
+    /// The error code of RFC 6749 §5.2, for those who asked for a token.
+    oauth: Option<&'static str>,
 }
 
 /// Longest message, in characters: some quote what the client sent, which may be megabytes.
@@ -119,7 +144,7 @@ impl Told {
             message.to_mut().truncate(end);
             message.to_mut().push('…');
         }
-        Self { status, code, message, detail: Value::Null, retry_after: None }
+        Self { status, code, message, detail: Value::Null, retry_after: None, oauth: None }
     }
 
     fn about(mut self, detail: Value) -> Self {
@@ -129,6 +154,11 @@ impl Told {
 
     fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    fn oauth(mut self, code: &'static str) -> Self {
+        self.oauth = Some(code);
         self
     }
 
@@ -145,7 +175,11 @@ impl Told {
             Value::Array(details) => details.iter().take(MOST_ENTRIES).map(entry).collect(),
             detail => vec![entry(detail)],
         };
-        let mut body = json!({ "errors": errors }).to_string().into_bytes();
+        let body = match self.oauth {
+            Some(code) => json!({ "errors": errors, "error": code, "error_description": self.message }),
+            None => json!({ "errors": errors }),
+        };
+        let mut body = body.to_string().into_bytes();
         body.push(b'\n');
         body
     }
@@ -183,6 +217,17 @@ impl Error {
             Self::Unhealthy => Told::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", said()).retry_after(5),
             Self::Panic => failed(),
             Self::Refused(refusal) => refused_by_auth(refusal),
+            Self::TokenRefused(refusal) => no_token(refusal),
+            Self::Scope(_) => Told::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", said()).oauth("invalid_scope"),
+            Self::GrantTypeUnknown => {
+                Told::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", said()).oauth("unsupported_grant_type")
+            }
+            Self::FormWordMissing(_) | Self::FormNotText => {
+                Told::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", said()).oauth("invalid_request")
+            }
+            Self::FormTooLarge { .. } => {
+                Told::new(StatusCode::PAYLOAD_TOO_LARGE, "SIZE_INVALID", said()).oauth("invalid_request")
+            }
             Self::Registry(error) => refused_by_registry(error),
         }
     }
@@ -199,6 +244,18 @@ fn refused_by_auth(refusal: &Refusal) -> Told {
         Refusal::Unauthorized { .. } => Told::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", said),
         Refusal::Denied { .. } => Told::new(StatusCode::FORBIDDEN, "DENIED", said),
         Refusal::Busy => Told::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", said).retry_after(1),
+    }
+}
+
+fn no_token(refusal: &TokenRefusal) -> Told {
+    match refusal {
+        // RFC 6749 would have 400 here. Clients know 401 for a wrong password, and some fall back from POST to GET by it.
+        TokenRefusal::Refused(Refusal::Busy) => refused_by_auth(&Refusal::Busy).oauth("temporarily_unavailable"),
+        TokenRefusal::Refused(refusal) => refused_by_auth(refusal).oauth("invalid_grant"),
+        TokenRefusal::Service { .. } => {
+            Told::new(StatusCode::BAD_REQUEST, "UNSUPPORTED", refusal.to_string()).oauth("invalid_target")
+        }
+        TokenRefusal::Failed(_) => failed(),
     }
 }
 

@@ -116,6 +116,17 @@ impl Addresses {
         host.map(|host| format!("{scheme}://{host}"))
     }
 
+    /// The address by which clients know this registry, prefix included, without a slash at its end.
+    pub(super) fn registry(&self, parts: &Parts) -> Option<String> {
+        match &self.form {
+            LocationForm::Fixed(base) => Some(base.clone()),
+            LocationForm::Relative | LocationForm::FromRequest => {
+                let prefix = self.root.strip_suffix("/v2/").unwrap_or_default();
+                self.origin(parts).map(|origin| origin + prefix)
+            }
+        }
+    }
+
     /// What the proxy in front says, if there is one that is to be believed.
     fn forwarded<'a>(&self, parts: &'a Parts) -> Option<Forwarded<'a>> {
         let forwarded = Forwarded::read(&parts.headers)?;
@@ -265,6 +276,19 @@ mod tests {
             let location = located(&from_request(), http::Request::builder().header("host", host));
             assert_eq!(location, format!("/v2/{UPLOAD}"), "{host:?}");
         }
+    }
+
+    #[test]
+    fn the_registry_is_where_its_clients_know_it() {
+        let known = |config: &Config| {
+            let (parts, ()) = request().header("x-forwarded-proto", "https").body(()).unwrap().into_parts();
+            Addresses::new(config).registry(&parts)
+        };
+        let prefix = Config { prefix: "/base/".to_owned(), ..Config::default() };
+        assert_eq!(known(&Config::default()).as_deref(), Some("https://registry.example:5000"));
+        assert_eq!(known(&prefix).as_deref(), Some("https://registry.example:5000/base"));
+        let fixed = Config { location: LocationForm::Fixed("https://r.example/x".to_owned()), ..prefix };
+        assert_eq!(known(&fixed).as_deref(), Some("https://r.example/x"));
     }
 
     #[test]

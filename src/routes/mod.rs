@@ -21,6 +21,7 @@ mod manifests;
 mod multipart;
 mod path;
 mod query;
+mod tokens;
 mod uploads;
 
 use std::sync::Arc;

@@ -37,18 +37,27 @@ impl Store {
         self.behind(self.linked_blob(name, digest), digest, self.where_it_pays(), open).await
     }
 
-    /// Bytes of the blob `digest` of the repository, asked of the driver each time; `None` when the link or the content is
-    /// missing.
+    /// Bytes of the blob `digest` of the repository; `None` when the link or the content is missing.
+    ///
+    /// The link is asked for each time. Content that was written or read a moment ago is taken to be there still: nobody may
+    /// rely on the answer beyond sparing himself an upload, because a manifest is held against the store.
     pub async fn blob_size(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
+        let size = |target: Digest| async move {
+            match self.sizes.get(&target) {
+                Some(size) => Ok(Some(size)),
+                None => self.content_size(&target).await,
+            }
+        };
         // Most such questions come from clients about to push, and the answer is no: then the link alone is enough.
-        let ahead = if self.layer_links.get(name, digest).is_some() { Ahead::Yes } else { Ahead::No };
-        self.behind(self.linked_blob(name, digest), digest, ahead, |target| self.size_of(target)).await
+        let linked = self.layer_links.get(&(name.clone(), *digest)).is_some();
+        let ahead = if linked { Ahead::Yes } else { Ahead::No };
+        self.behind(self.linked_blob(name, digest), digest, ahead, size).await
     }
 
     /// [`Store::blob_size`] for a manifest that refers to the blob. A link that was seen a moment ago is not asked for again;
     /// the content always is.
     pub async fn referenced_blob_size(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<u64>> {
-        if let Some(target) = self.layer_links.get(name, digest) {
+        if let Some(target) = self.layer_links.get(&(name.clone(), *digest)) {
             return self.content_size(&target).await;
         }
         let link = self.linked_blob(name, digest);
@@ -82,7 +91,12 @@ impl Store {
 
     /// Bytes of the content `digest`, whichever repositories it belongs to.
     pub async fn content_size(&self, digest: &Digest) -> Result<Option<u64>> {
-        Ok(found(self.driver.stat(&blob_data(digest)).await)?.map(|stat| stat.size))
+        let size = found(self.driver.stat(&blob_data(digest)).await)?.map(|stat| stat.size);
+        match size {
+            Some(size) => self.sizes.insert(*digest, size),
+            None => self.sizes.remove(digest),
+        }
+        Ok(size)
     }
 
     async fn size_of(&self, digest: Digest) -> Result<Option<u64>> {
@@ -94,8 +108,8 @@ impl Store {
     pub async fn linked_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Digest>> {
         let target = self.read_link(&layer_link(name, digest)).await?;
         match &target {
-            Some(target) => self.layer_links.insert(name, digest, target),
-            None => self.layer_links.remove(name, digest),
+            Some(target) => self.layer_links.insert((name.clone(), *digest), *target),
+            None => self.layer_links.remove(&(name.clone(), *digest)),
         }
         Ok(target)
     }
@@ -103,14 +117,14 @@ impl Store {
     /// Makes the content `target` the repository's blob `digest`, durably. The content must be durable already.
     pub async fn link_blob(&self, name: &RepositoryName, digest: &Digest, target: &Digest) -> Result<()> {
         self.write_link(&layer_link(name, digest), target).await?;
-        self.layer_links.insert(name, digest, target);
+        self.layer_links.insert((name.clone(), *digest), *target);
         Ok(())
     }
 
     /// Takes the blob from the repository. The content stays for others and for collection.
     pub async fn unlink_blob(&self, name: &RepositoryName, digest: &Digest) -> Result<()> {
         let deleted = self.driver.delete(&layer_link(name, digest)).await;
-        self.layer_links.remove(name, digest);
+        self.layer_links.remove(&(name.clone(), *digest));
         deleted
     }
 

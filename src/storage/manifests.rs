@@ -85,7 +85,7 @@ impl Store {
         digest: &Digest,
         limit: u64,
     ) -> Result<Option<(Bytes, MediaType)>> {
-        let Some(target) = self.revision_links.get(name, digest) else {
+        let Some(target) = self.revision_links.get(&(name.clone(), *digest)) else {
             return self.manifest(name, digest, limit).await;
         };
         let content = self.manifest_content(&target, limit).await?;
@@ -96,8 +96,8 @@ impl Store {
     async fn linked_manifest(&self, name: &RepositoryName, digest: &Digest) -> Result<Option<Digest>> {
         let target = self.read_link(&RepositoryPaths(name).revision_link(digest)).await?;
         match &target {
-            Some(target) => self.revision_links.insert(name, digest, target),
-            None => self.revision_links.remove(name, digest),
+            Some(target) => self.revision_links.insert((name.clone(), *digest), *target),
+            None => self.revision_links.remove(&(name.clone(), *digest)),
         }
         Ok(target)
     }
@@ -168,7 +168,7 @@ impl Store {
             objects.push((paths.tag_index_link(tag, &digest), link_content(&digest)));
         }
         self.driver.write_many(objects).await?;
-        self.revision_links.insert(name, &digest, &digest);
+        self.revision_links.insert((name.clone(), digest), digest);
         self.manifest_cache.0.insert(digest, ManifestContent { bytes: manifest.bytes().clone(), declared });
         Ok(())
     }
@@ -186,7 +186,7 @@ impl Store {
             self.driver.delete(&paths.referrer(subject, digest)).await?;
         }
         let deleted = self.driver.delete_many(&[paths.revision_link(digest), paths.revision_media_type(digest)]).await;
-        self.revision_links.remove(name, digest);
+        self.revision_links.remove(&(name.clone(), *digest));
         deleted
     }
 

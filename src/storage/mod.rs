@@ -35,7 +35,7 @@ pub use uploads::{StagedUpload, UploadEntry};
 use driver::{Driver, Latency, ListPage, WriteMode};
 use layout::repositories as repositories_directory;
 use manifests::ManifestCache;
-use recent::RecentLinks;
+use recent::{RecentLinks, RecentSizes};
 use referrers::IndexedRepositories;
 
 /// Largest link file read. A sha512 digest has 135 bytes; anything beyond is damage.
@@ -55,6 +55,7 @@ pub struct Store {
     indexed: Arc<IndexedRepositories>,
     layer_links: Arc<RecentLinks>,
     revision_links: Arc<RecentLinks>,
+    sizes: Arc<RecentSizes>,
     latency: Latency,
     redirect: Redirect,
     tag_reads: usize,
@@ -71,6 +72,7 @@ impl Store {
             indexed: Arc::new(IndexedRepositories::default()),
             layer_links: Arc::new(RecentLinks::new(latency)),
             revision_links: Arc::new(RecentLinks::new(latency)),
+            sizes: Arc::new(RecentSizes::new(latency)),
             latency,
             redirect: config.redirect,
             tag_reads: if config.tag_reads == 0 { DEFAULT_TAG_READS } else { config.tag_reads },
@@ -81,6 +83,12 @@ impl Store {
     pub async fn probe(&self) -> Result<()> {
         let page = ListPage { after: None, limit: 1 };
         self.driver.list(&repositories_directory(""), &page).await.map(drop)
+    }
+
+    /// How far away the store is.
+    #[must_use]
+    pub fn latency(&self) -> Latency {
+        self.latency
     }
 
     /// Things that are asked of the driver at once where each answer is needed anyway, or is likely to be.

@@ -1,8 +1,10 @@
-//! Links that this process wrote or read a moment ago, on stores where asking again costs a round trip.
+//! What this process wrote or read a moment ago, on stores where asking again costs a round trip: which digest a link held,
+//! and how long a content is.
 //!
-//! They spare the second question about a link in one push or pull. Whether something exists at all is never answered from
-//! here: what lies behind the link is asked of the store each time.
+//! It spares the second question about one thing in one push or pull. Whether a repository has something is never answered
+//! from here, and whether content is there is not either where a manifest is about to rely on it.
 
+use std::hash::Hash;
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
@@ -11,24 +13,23 @@ use tokio::time::Instant;
 use super::driver::Latency;
 use crate::oci::{Digest, RepositoryName};
 
-/// How long a link is taken for granted. Another replica may remove it meanwhile.
+/// How long a thing is taken for granted. Another replica may remove it meanwhile.
 const TRUSTED_FOR: Duration = Duration::from_mins(1);
 
-/// Links remembered; the least used are forgotten first.
+/// Things remembered of a kind; the least used are forgotten first.
 const REMEMBERED: usize = 16 * 1024;
 
-/// Links of one kind: layers or revisions.
+/// The digests that links of one kind, layers or revisions, held.
+pub(super) type RecentLinks = Recent<(RepositoryName, Digest), Digest>;
+
+/// Bytes of contents.
+pub(super) type RecentSizes = Recent<Digest, u64>;
+
+/// Values by key, for a minute.
 #[derive(Debug)]
-pub(super) struct RecentLinks(Option<Cache<(RepositoryName, Digest), Seen>>);
+pub(super) struct Recent<K, V>(Option<Cache<K, (V, Instant)>>);
 
-/// What a link held, and when.
-#[derive(Debug, Clone, Copy)]
-struct Seen {
-    target: Digest,
-    at: Instant,
-}
-
-impl RecentLinks {
+impl<K: Eq + Hash, V: Copy> Recent<K, V> {
     /// A memory for a store at this distance: none where the store is as near as the memory.
     pub(super) fn new(latency: Latency) -> Self {
         match latency {
@@ -37,49 +38,47 @@ impl RecentLinks {
         }
     }
 
-    pub(super) fn insert(&self, name: &RepositoryName, digest: &Digest, target: &Digest) {
+    pub(super) fn insert(&self, key: K, value: V) {
         if let Some(seen) = &self.0 {
-            seen.insert((name.clone(), *digest), Seen { target: *target, at: Instant::now() });
+            seen.insert(key, (value, Instant::now()));
         }
     }
 
-    pub(super) fn remove(&self, name: &RepositoryName, digest: &Digest) {
+    pub(super) fn remove(&self, key: &K) {
         if let Some(seen) = &self.0 {
-            seen.remove(&(name.clone(), *digest));
+            seen.remove(key);
         }
     }
 
-    /// What the link held, if that was a moment ago.
-    pub(super) fn get(&self, name: &RepositoryName, digest: &Digest) -> Option<Digest> {
-        let seen = self.0.as_ref()?.get(&(name.clone(), *digest))?;
-        (seen.at.elapsed() < TRUSTED_FOR).then_some(seen.target)
+    /// The value, if it was seen a moment ago.
+    pub(super) fn get(&self, key: &K) -> Option<V> {
+        let (value, at) = self.0.as_ref()?.get(key)?;
+        (at.elapsed() < TRUSTED_FOR).then_some(value)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oci::{Algorithm, Hasher};
 
     #[tokio::test(start_paused = true)]
-    async fn a_link_is_known_for_a_minute_and_in_its_repository_only() {
-        let (links, digest) = (RecentLinks::new(Latency::Remote), Hasher::digest(Algorithm::Sha256, b"x"));
-        let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
-        links.insert(&a, &digest, &digest);
+    async fn a_thing_is_known_for_a_minute() {
+        let recent = Recent::new(Latency::Remote);
+        recent.insert("a", 1);
         tokio::time::advance(Duration::from_millis(59_999)).await;
-        assert_eq!((links.get(&a, &digest), links.get(&b, &digest)), (Some(digest), None));
+        assert_eq!((recent.get(&"a"), recent.get(&"b")), (Some(1), None));
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert_eq!(links.get(&a, &digest), None);
-        links.insert(&a, &digest, &digest);
-        links.remove(&a, &digest);
-        assert_eq!(links.get(&a, &digest), None);
+        assert_eq!(recent.get(&"a"), None);
+        recent.insert("a", 2);
+        assert_eq!(recent.get(&"a"), Some(2));
+        recent.remove(&"a");
+        assert_eq!(recent.get(&"a"), None);
     }
 
     #[tokio::test]
     async fn a_store_that_is_near_is_asked_each_time() {
-        let (links, digest) = (RecentLinks::new(Latency::Local), Hasher::digest(Algorithm::Sha256, b"x"));
-        let name = "a".parse().unwrap();
-        links.insert(&name, &digest, &digest);
-        assert_eq!(links.get(&name, &digest), None);
+        let recent = Recent::new(Latency::Local);
+        recent.insert("a", 1);
+        assert_eq!(recent.get(&"a"), None);
     }
 }

@@ -50,7 +50,10 @@ impl Store {
     ///
     /// What lay there before is replaced: should it have been damaged, it is whole now.
     pub async fn publish_upload(&self, upload: StagedUpload, digest: &Digest) -> Result<()> {
-        upload.publish(&blob_data(digest)).await
+        let length = upload.length();
+        upload.publish(&blob_data(digest)).await?;
+        self.sizes.insert(*digest, length);
+        Ok(())
     }
 
     /// Ends the session and forgets its bytes. One that does not exist is no error.

@@ -30,6 +30,8 @@ pub enum Handler {
     Catalog,
     /// Referrers lists, which distribution does not have.
     Referrers,
+    /// The token server, which distribution does not have.
+    Token,
     /// Everything that is none of these.
     #[default]
     Other,
@@ -37,7 +39,7 @@ pub enum Handler {
 
 impl Handler {
     /// Every handler, in the order of [`Handler::index`].
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Base,
         Self::Manifest,
         Self::Tags,
@@ -46,6 +48,7 @@ impl Handler {
         Self::BlobUploadChunk,
         Self::Catalog,
         Self::Referrers,
+        Self::Token,
         Self::Other,
     ];
 
@@ -61,6 +64,7 @@ impl Handler {
             Self::BlobUploadChunk => "blob_upload_chunk",
             Self::Catalog => "catalog",
             Self::Referrers => "referrers",
+            Self::Token => "token",
             Self::Other => "other",
         }
     }

@@ -66,6 +66,7 @@ fn config(directory: &Path, signer: &EncodingKey) -> Config {
         root_cert_bundle: None,
         jwks: Some(KeySet::File(jwks)),
         algorithms: SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec(),
+        server: None,
     };
     let htpasswd = HtpasswdConfig { realm: "registry".to_owned(), path: htpasswd };
     let groups = [("readers".to_owned(), vec!["olga".to_owned()])].into();

@@ -96,6 +96,12 @@ impl Berth {
         Self { app: app(rules, config, store.clone(), HealthChecks::new()), directory: None, store }
     }
 
+    /// A registry over a store that the test opened.
+    pub fn on(store: Store) -> Self {
+        let app = app(rules(), routes::Config::default(), store.clone(), HealthChecks::new());
+        Self { app, directory: None, store }
+    }
+
     /// A registry that asks `authenticator` about everybody.
     pub fn guarded(driver: Driver, authenticator: Authenticator) -> Self {
         let open = Self::new(driver);

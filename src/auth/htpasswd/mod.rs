@@ -122,6 +122,16 @@ impl Htpasswd {
         }
     }
 
+    /// What the password of `user` hashes to; `None` when there is no such user, or a robot of that name whose time is over.
+    pub(super) fn hash_of(&self, user: &str) -> Option<String> {
+        let robots = self.robots.load();
+        match robots.expires.get(user) {
+            Some(expires) if *expires <= unix_time() => None,
+            Some(_) => robots.users.hash_of(user).map(str::to_owned),
+            None => self.users.as_ref()?.current().hash_of(user).map(str::to_owned),
+        }
+    }
+
     /// A digest of `words` that nobody else can compute, each with its length so that they cannot run together.
     fn digest(&self, words: &[&str]) -> [u8; 32] {
         let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.key) else { return self.key };

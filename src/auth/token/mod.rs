@@ -9,6 +9,7 @@ mod fetched;
 mod jwk;
 mod jws;
 mod key;
+mod signing;
 mod trust;
 
 use std::sync::Arc;
@@ -16,11 +17,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use quick_cache::sync::Cache;
 
+use super::watched::Watched;
 use super::{Error, SigningAlgorithm, TokenConfig};
 pub(super) use claims::AccessList;
 use claims::Claims;
 pub(super) use fetched::Renewed;
 use jws::Token;
+pub(super) use jws::unverified;
+#[cfg(test)]
+pub(super) use signing::new_rsa_key;
+pub(super) use signing::{KEY, SigningFailed, SigningKey};
 use trust::Trust;
 
 /// Seconds by which clocks may differ, as in distribution.
@@ -69,6 +75,9 @@ pub enum Rejection {
     /// It is not valid yet.
     #[error("it is not valid yet")]
     Early,
+    /// It was issued to somebody whose password is another now, or who is no longer known.
+    #[error("its user's password has changed since, or the user is gone")]
+    Outdated,
 }
 
 /// Verifies tokens.
@@ -93,13 +102,13 @@ pub(super) struct Verified {
 }
 
 impl Tokens {
-    /// Reads the keys.
-    pub(super) fn open(config: &TokenConfig) -> Result<Self, Error> {
+    /// Reads the keys; `own` is that of the token server in this program.
+    pub(super) fn open(config: &TokenConfig, own: Option<Arc<Watched<SigningKey>>>) -> Result<Self, Error> {
         Ok(Self {
             issuer: config.issuer.clone(),
             service: config.service.clone(),
             algorithms: config.algorithms.clone(),
-            trust: Trust::open(config)?,
+            trust: Trust::open(config, own)?,
             verified: Cache::new(MOST_REMEMBERED),
         })
     }

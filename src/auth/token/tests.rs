@@ -48,9 +48,10 @@ impl World {
             root_cert_bundle: Some(bundle),
             jwks: Some(crate::auth::KeySet::File(jwks)),
             algorithms: SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec(),
+            server: None,
         };
         Self {
-            tokens: Tokens::open(&config).unwrap(),
+            tokens: Tokens::open(&config, None).unwrap(),
             expired_leaf: Signer::new(Algorithm::ES256, (2000, 2001), Some(&root)),
             early_leaf: Signer::new(Algorithm::ES256, (2090, 2100), Some(&root)),
             strangers_leaf: Signer::new(Algorithm::ES256, ALWAYS, Some(&stranger)),

@@ -16,6 +16,7 @@ use super::fetched::FetchedSet;
 use super::jwk::{Jwk, JwkSet};
 use super::jws::Header;
 use super::key::{Key, Material, libtrust_id};
+use super::signing::SigningKey;
 use super::{Rejection, chain};
 
 /// Keys by each of their names.
@@ -27,6 +28,7 @@ pub(super) struct Trust {
     bundle: Option<Watched<Bundle>>,
     set: Option<Watched<Named>>,
     fetched: Option<Arc<FetchedSet>>,
+    own: Option<Arc<Watched<SigningKey>>>,
 }
 
 /// `rootcertbundle`.
@@ -37,7 +39,8 @@ pub(super) struct Bundle {
 }
 
 impl Trust {
-    pub(super) fn open(config: &TokenConfig) -> Result<Self, Error> {
+    /// The keys that `config` names, and `own`, with which this registry itself signs.
+    pub(super) fn open(config: &TokenConfig, own: Option<Arc<Watched<SigningKey>>>) -> Result<Self, Error> {
         let bundle = config.root_cert_bundle.clone();
         let (file, address) = match config.jwks.clone() {
             None => (None, None),
@@ -47,8 +50,8 @@ impl Trust {
         let bundle = bundle.map(|path| Watched::open("auth.token.rootcertbundle", path, Bundle::read)).transpose()?;
         let set = file.map(|path| Watched::open("auth.token.jwks", path, read_set)).transpose()?;
         let fetched = address.map(|address| FetchedSet::new(address).map(Arc::new)).transpose()?;
-        let any = bundle.is_some() || set.is_some() || fetched.is_some();
-        if any { Ok(Self { bundle, set, fetched }) } else { Err(Error::NoKeys) }
+        let any = bundle.is_some() || set.is_some() || fetched.is_some() || own.is_some();
+        if any { Ok(Self { bundle, set, fetched, own }) } else { Err(Error::NoKeys) }
     }
 
     /// The keys that have an address, if there are such.
@@ -82,6 +85,9 @@ impl Trust {
     }
 
     fn named(&self, kid: &str) -> Option<Arc<Key>> {
+        if let Some(own) = self.own.as_ref().map(|own| own.current()).filter(|own| own.id() == kid) {
+            return Some(own.public());
+        }
         let in_set = self.set.as_ref().and_then(|set| set.current().get(kid).cloned());
         let fetched = || self.fetched.as_ref()?.current().get(kid).cloned();
         in_set.or_else(fetched).or_else(|| self.bundle.as_ref()?.current().keys.get(kid).cloned())

@@ -43,6 +43,7 @@ use super::{
 use crate::storage::error::{Error, Result, Retry, found};
 use crate::storage::layout::StoragePath;
 
+use background::Doomed;
 use coalesce::Coalesced;
 use hold::Holds;
 use parts::Pool;
@@ -64,12 +65,13 @@ pub(in crate::storage::driver) struct Bucket {
     stats: Coalesced<String, Stat>,
 }
 
-/// The bucket, the directory that is ours, and the memory that all writes share.
+/// The bucket, the directory that is ours, the memory that all writes share, and what they leave to be removed.
 #[derive(Debug)]
 struct Store {
     service: Arc<dyn Service>,
     root: String,
     pool: Pool,
+    doomed: Doomed,
 }
 
 impl Store {
@@ -89,7 +91,7 @@ impl Bucket {
     pub(in crate::storage::driver) fn new(service: Arc<dyn Service>, root_directory: &str) -> Self {
         let root = root_directory.split('/').filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/");
         Self {
-            store: Arc::new(Store { service, root, pool: Pool::new() }),
+            store: Arc::new(Store { service, root, pool: Pool::new(), doomed: Doomed::default() }),
             holds: Arc::default(),
             reads: Coalesced::default(),
             stats: Coalesced::default(),

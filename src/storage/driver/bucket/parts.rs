@@ -2,19 +2,20 @@
 //!
 //! Each open write has room for one part. While a part is being sent, the next one can be gathered in room that is borrowed
 //! from a pool of all writes; when the pool is empty the write waits for a part of its own, so nobody waits for
-//! somebody else's client.
+//! somebody else's client. The own parts of those that send are taken out of the pool as well, as far as it goes: few
+//! writes have much room each, many have little.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 
 use super::refused;
 use crate::storage::error::{Result, Retry};
 
-/// Parts that all writes together may have under way beyond one each.
-const SPARE_PARTS: u32 = 8;
+/// Parts that all writes together may have under way, unless there are more writes than that.
+const PARTS: u32 = 30;
 
 /// Parts of one write under way at once.
 const PARTS_AT_ONCE: usize = 4;
@@ -26,7 +27,7 @@ pub(super) struct Pool(Arc<Semaphore>);
 impl Pool {
     /// A pool with nothing borrowed.
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(SPARE_PARTS as usize)))
+        Self(Arc::new(Semaphore::new(PARTS as usize)))
     }
 }
 
@@ -37,6 +38,8 @@ pub(super) struct Flight<T: 'static> {
     sending: JoinSet<(u32, Result<T>)>,
     arrived: BTreeMap<u32, T>,
     pool: Arc<Semaphore>,
+    /// The own part's share of the pool, as soon as there is one to have.
+    own: Option<OwnedSemaphorePermit>,
     health: Health,
 }
 
@@ -49,7 +52,13 @@ enum Health {
 impl<T: Send + 'static> Flight<T> {
     /// Nothing under way yet.
     pub(super) fn new(pool: &Pool) -> Self {
-        Self { sending: JoinSet::new(), arrived: BTreeMap::new(), pool: Arc::clone(&pool.0), health: Health::Whole }
+        Self {
+            sending: JoinSet::new(),
+            arrived: BTreeMap::new(),
+            pool: Arc::clone(&pool.0),
+            own: Arc::clone(&pool.0).try_acquire_owned().ok(),
+            health: Health::Whole,
+        }
     }
 
     /// Begins to send part `index`, which is as large as `weight` configured ones, and returns when there is room for
@@ -72,16 +81,22 @@ impl<T: Send + 'static> Flight<T> {
             drop(until_arrival);
             (index, sent)
         });
-        let weight = weight.min(SPARE_PARTS);
+        let weight = weight.min(PARTS);
         loop {
             let pool = Arc::clone(&self.pool);
             let crowded = self.sending.len() >= PARTS_AT_ONCE;
+            // Who has no share for its own part takes one before it borrows.
+            let wanted = if self.own.is_some() { weight } else { 1 };
             let room = async move {
-                if crowded { std::future::pending().await } else { pool.acquire_many_owned(weight).await.ok() }
+                if crowded { std::future::pending().await } else { pool.acquire_many_owned(wanted).await.ok() }
             };
             tokio::select! {
                 biased;
                 permit = room => {
+                    if self.own.is_none() {
+                        self.own = permit;
+                        continue;
+                    }
                     *borrowed.lock().unwrap_or_else(PoisonError::into_inner) = permit;
                     return Ok(());
                 }
@@ -144,5 +159,44 @@ impl<T: Send + 'static> Flight<T> {
 impl<T: 'static> Drop for Flight<T> {
     fn drop(&mut self) {
         self.sending.detach_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn few_writes_have_much_room_and_many_have_one_part_each() {
+        let pool = Pool::new();
+        let mut alone: Flight<()> = Flight::new(&pool);
+        for index in 0..3 {
+            assert!(alone.send(index, 1, std::future::pending()).now_or_never().is_some(), "part {index}");
+        }
+        assert!(alone.send(3, 1, std::future::pending()).now_or_never().is_none());
+        drop(alone);
+
+        let pool = Pool::new();
+        let mut writes: Vec<Flight<()>> = (0..50).map(|_| Flight::new(&pool)).collect();
+        let begun = writes.iter_mut().filter_map(|write| write.send(0, 1, std::future::pending()).now_or_never());
+        // They wait for their own part, each of which is on its way.
+        assert_eq!(begun.count(), 0);
+        assert!(writes.iter().all(|write| write.sending.len() == 1));
+        writes.truncate(PARTS as usize - 1);
+        assert!(writes.iter_mut().any(|write| write.send(1, 1, std::future::pending()).now_or_never().is_some()));
+    }
+
+    #[tokio::test]
+    async fn what_was_borrowed_is_given_back() {
+        let pool = Pool::new();
+        for _ in 0..100 {
+            let mut write: Flight<()> = Flight::new(&pool);
+            write.send(0, PARTS * 2, async { Ok(()) }).await.unwrap();
+            write.send(1, 1, async { Ok(()) }).await.unwrap();
+            assert_eq!(write.land().await.unwrap().len(), 2);
+        }
+        assert_eq!(pool.0.available_permits(), PARTS as usize);
     }
 }

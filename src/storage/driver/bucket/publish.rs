@@ -31,12 +31,17 @@ pub(super) async fn publish(session: &mut Session, target: &str) -> Result<()> {
     if let [Piece::Gathered(content)] = pieces.as_slice() {
         return store.service.put(target, content.clone(), WriteMode::Overwrite).await;
     }
+    let limits = store.service.limits();
+    // To ask whether it is there already would cost as much as to copy it.
+    if let [Piece::Stored(only)] = pieces.as_slice()
+        && length <= limits.copy
+    {
+        return store.service.copy(only, target).await;
+    }
     if store.size(target).await? == Some(length) {
         return Ok(());
     }
-    let limits = store.service.limits();
     match pieces.as_slice() {
-        [Piece::Stored(only)] if length <= limits.copy => store.service.copy(only, target).await,
         // Another replica may cut smaller parts than the store puts together.
         [_, _, ..] if session.state.part < limits.least_part => rewrite(&store, pieces, target).await,
         _ => assemble(&store, pieces, target, length).await,
