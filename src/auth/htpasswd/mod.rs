@@ -206,6 +206,19 @@ fn make(path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// For `fuzz/`.
+#[cfg(fuzzing)]
+pub(super) mod fuzzing {
+    /// Reads a file and looks for users in it.
+    pub(in crate::auth) fn file(content: &[u8]) {
+        if let Ok(users) = super::Users::read(content) {
+            let nobody = super::Users::default();
+            let entry = super::file::entry([&users, &nobody], "alice", content.len());
+            assert!(entry.hash.len() == 60);
+        }
+    }
+}
+
 /// The lowest cost that bcrypt has, so that tests are quick.
 #[cfg(test)]
 pub(super) const TEST_COST: u32 = 4;
