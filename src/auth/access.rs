@@ -138,6 +138,11 @@ impl Grant {
         self.0.as_ref().is_none_or(|standing| standing.may_see(repository.as_str()))
     }
 
+    /// The access rule that gives it, for the audit line.
+    pub(super) fn rule(&self, access: Access<'_>) -> Option<usize> {
+        self.0.as_ref()?.rule_for(access)
+    }
+
     /// Who holds it, when that is known.
     #[must_use]
     pub fn user(&self) -> Option<&str> {

@@ -165,10 +165,12 @@ fn audit(result: &Result<Grant, Refusal>, address: Option<IpAddr>, access: Acces
         // Clients ask like this first of all, to be told how to log in.
         Err(Refusal::Unauthorized { reason: Unproven::Missing, .. }) if access == Access::Ping => {}
         Err(refusal) => {
-            tracing::info!(target: "berth::audit", user = refusal.user(), action, repository, address, reason = %refusal, "refused");
+            let (user, rule) = (refusal.user(), refusal.rule());
+            tracing::info!(target: "berth::audit", user, action, repository, address, rule, reason = %refusal, "refused");
         }
         Ok(grant) if access.changes() => {
-            tracing::info!(target: "berth::audit", user = grant.user(), action, repository, address, "allowed");
+            let (user, rule) = (grant.user(), grant.rule(access));
+            tracing::info!(target: "berth::audit", user, action, repository, address, rule, "allowed");
         }
         Ok(_) => {}
     }
@@ -334,7 +336,8 @@ impl OpenWays {
             return self.challenge(reason, access);
         }
         let place = access.repository().map_or_else(|| "the list of repositories".to_owned(), ToString::to_string);
-        Refusal::Denied { user: standing.name().unwrap_or("nobody").into(), action: access.action(), place }
+        let user = standing.name().unwrap_or("nobody").into();
+        Refusal::Denied { user, action: access.action(), place, rule: standing.rule_for(access) }
     }
 
     /// One challenge, because some clients read one only: for tokens where they are taken, unless a password was shown.

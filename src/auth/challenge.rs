@@ -26,6 +26,8 @@ pub enum Refusal {
         action: &'static str,
         /// The repository, or what else it was about.
         place: String,
+        /// The access rule that decided, counted from 1, for the log alone; `None` where none fits.
+        rule: Option<usize>,
     },
     /// Too many passwords are being looked at.
     #[error("too many passwords are being verified at once; try again in a moment")]
@@ -70,6 +72,11 @@ pub enum Unproven {
 }
 
 impl Refusal {
+    /// The access rule that refuses.
+    pub(super) fn rule(&self) -> Option<usize> {
+        if let Self::Denied { rule, .. } = self { *rule } else { None }
+    }
+
     /// Who is refused, when that is proven.
     pub(super) fn user(&self) -> Option<&str> {
         match self {

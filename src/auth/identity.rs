@@ -74,6 +74,16 @@ impl Standing {
         }
     }
 
+    /// The access rule that decides about `access`, counted from 1; `None` where none does.
+    pub(super) fn rule_for(&self, access: Access<'_>) -> Option<usize> {
+        let (name, action) = match access {
+            Access::Ping | Access::Catalog => return None,
+            Access::Repository { name, action } => (name, action),
+            Access::Mount { target, .. } => (target, Action::Push),
+        };
+        self.policy.as_ref()?.decide(&self.identity, name.as_str(), action).rule
+    }
+
     /// Whether every repository may be read, those that do not exist included.
     pub(super) fn may_pull_everything(&self) -> bool {
         self.listed.as_ref().is_none_or(|listed| listed.allows("registry", "content", &["pull"]))

@@ -12,6 +12,9 @@ mod certificate;
 mod challenge;
 mod config;
 mod error;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod groups;
 mod htpasswd;
 mod identity;

@@ -79,6 +79,8 @@ fn a_changed_file_changes_the_rules_and_a_broken_one_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let mut registry = Registry::serve(&write(directory.path(), RULES));
     assert_eq!((registry.status("alice"), registry.status("carol")), (404, 403));
+    let line = registry.await_line("carol may not pull team/app");
+    assert!(line.contains("msg=refused target=\"berth::audit\" user=carol action=pull repository=team/app"), "{line}");
     write(directory.path(), &RULES.replace("[alice, bob]", "[carol]"));
     registry.await_line("the access rules and robots were read again");
     assert_eq!((registry.status("alice"), registry.status("carol")), (403, 404));

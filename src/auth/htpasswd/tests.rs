@@ -113,6 +113,7 @@ async fn a_robot_is_let_in_until_its_time() {
     }
     assert_eq!(htpasswd.verify_at("ci", "wrong", 1000).await, Verdict::Wrong, "only who knows the password is told");
     assert_eq!(htpasswd.verify_at("cd", "secret", 0).await, Verdict::Wrong);
+    assert_eq!(htpasswd.hash_of("ci"), None, "what was issued to it is renewed no longer");
 }
 
 #[tokio::test]
@@ -122,6 +123,7 @@ async fn robots_come_and_go_and_hide_users_of_their_name() {
     htpasswd.adopt_robots(&[robot("ci", "robot", i64::MAX)]);
     assert_eq!(htpasswd.verify("ci", "robot").await, Verdict::Right);
     assert_eq!(htpasswd.verify("ci", "user").await, Verdict::Wrong);
+    assert!(bcrypt::verify("robot", &htpasswd.hash_of("ci").unwrap()).unwrap());
     assert_eq!(htpasswd.verify("alice", "a").await, Verdict::Right);
     htpasswd.adopt_robots(&[]);
     assert_eq!(htpasswd.verify("ci", "robot").await, Verdict::Wrong);

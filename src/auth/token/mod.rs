@@ -165,6 +165,31 @@ impl Tokens {
     }
 }
 
+/// For `fuzz/`.
+#[cfg(fuzzing)]
+pub(super) mod fuzzing {
+    /// Takes a token apart as far as that is done before its signature is looked at, and then as if it were good.
+    pub(in crate::auth) fn token(text: &str) {
+        let Ok(token) = super::Token::parse(text) else { return };
+        if let Some(material) = token.header.jwk.as_ref().and_then(super::jwk::Jwk::material) {
+            let _ = material.thumbprint();
+            let _ = material.prepare().verify(&token);
+        }
+        for chain in token.header.x5c.iter().chain(token.header.jwk.iter().filter_map(|jwk| jwk.x5c.as_ref())) {
+            assert!(super::chain::verified_key(chain, &[], 0).is_err());
+        }
+        if let Ok(claims) = super::Claims::read(&token.payload) {
+            let _ = claims.check("issuer", "service", 0);
+            let _ = claims.access.allows("repository", "a", &["pull"]);
+        }
+    }
+
+    /// Reads a key set.
+    pub(in crate::auth) fn key_set(json: &[u8]) {
+        let _ = super::trust::read_set(json);
+    }
+}
+
 #[cfg(test)]
 mod forge;
 #[cfg(test)]
