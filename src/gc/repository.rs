@@ -42,8 +42,8 @@ impl Collector {
         let mut known = Known::default();
         // Nothing has a tag any more, and nothing is too young.
         let spare = Spare::YoungerThan(SystemTime::now() + std::time::Duration::from_hours(24));
-        let marked = self.mark(scope, spare, &mut known, tell).run().await?;
-        let garbage = Garbage::of_repositories(&marked);
+        let mut marked = self.mark(scope, spare, &mut known, tell).run().await?;
+        let garbage = Garbage::of_repositories(&mut marked);
         report.eligible = garbage.tally;
         self.work_off(scope, EpochId::random(), &garbage, &mut known, tell, &mut report).await?;
         if let Some(mut noted) = self.store.tagged_repositories().await? {
