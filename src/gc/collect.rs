@@ -142,8 +142,8 @@ impl Collector {
             }
             tell(event);
         };
-        let marked = self.mark(Scope::Everything, Spare::YoungerThan(older_than), known, &counting).run().await?;
-        let garbage = Garbage::of(&self.store, &marked, older_than).await?;
+        let mut marked = self.mark(Scope::Everything, Spare::YoungerThan(older_than), known, &counting).run().await?;
+        let garbage = Garbage::of(&self.store, &mut marked, older_than).await?;
         report.repositories = repositories.into_inner();
         report.stored = garbage.stored.blobs;
         report.stored_bytes = garbage.stored.bytes;

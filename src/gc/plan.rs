@@ -17,7 +17,7 @@ use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Shelf, f
 pub(super) const LONGEST_LIST: usize = 50_000;
 
 /// Keys remembered of one run; with more garbage than this it says that it has to be run again.
-const MOST_REMEMBERED: usize = 400_000;
+const MOST_REMEMBERED: usize = 200_000;
 
 /// The garbage that the first mark left over.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Garbage {
     }
 
     /// The garbage that `marked` leaves over: what it says of manifests and links, and content that is old enough.
-    pub(super) async fn of(store: &Store, marked: &Marked, older_than: SystemTime) -> Result<Self, Error> {
+    pub(super) async fn of(store: &Store, marked: &mut Marked, older_than: SystemTime) -> Result<Self, Error> {
         let mut garbage = Self::of_repositories(marked);
         let shelves = store.shelves().await?;
         let looks = shelves.iter().map(|shelf| unneeded(store, shelf, &marked.needed, older_than)).collect::<Vec<_>>();
@@ -59,15 +59,15 @@ impl Garbage {
         Ok(garbage)
     }
 
-    /// The same without content.
-    pub(super) fn of_repositories(marked: &Marked) -> Self {
+    /// The same without content. Takes what it says out of `marked`, so that nothing is held twice.
+    pub(super) fn of_repositories(marked: &mut Marked) -> Self {
         let mut garbage = Self::default();
-        for (name, found) in &marked.revisions {
+        for (name, found) in std::mem::take(&mut marked.revisions) {
             for found in found {
                 garbage.add(Key::Revision(name.clone(), found.digest), 0);
             }
         }
-        for (name, found) in &marked.links {
+        for (name, found) in std::mem::take(&mut marked.links) {
             for found in found {
                 garbage.add(Key::Link(name.clone(), found.digest), 0);
             }

@@ -8,7 +8,7 @@ use super::plan::Garbage;
 use super::references::Known;
 use super::{Collector, Error, Mode, Report, Watcher, Writers};
 use crate::oci::RepositoryName;
-use crate::storage::collection::EpochId;
+use crate::storage::collection::{EpochId, Manifests};
 
 impl Collector {
     /// Removes the tags, manifests and links of the repository. Its content goes with the next collection, as far as no
@@ -26,30 +26,42 @@ impl Collector {
                 self.refuse_mixed_use().await?;
             }
         }
-        let tags = self.store.survey_manifests(name).await?.tags;
-        if removing {
-            for tag in &tags {
-                self.store.delete_tag(name, tag).await?;
-            }
-        }
-        let scope = Scope::Repository(name);
-        let mut known = Known::default();
-        // Nothing has a tag any more, or had one.
-        let spare = Spare::YoungerThan(SystemTime::now() + std::time::Duration::from_hours(24));
-        let marked = self.mark(scope, spare, &mut known, tell).run().await?;
-        let garbage = Garbage::of_repositories(&marked);
-        report.eligible = garbage.tally;
-        if tags.is_empty() && garbage.keys.is_empty() && !self.store.repository_exists(name).await? {
+        let Manifests { tags, revisions } = self.store.survey_manifests(name).await?;
+        if tags.is_empty() && revisions.is_empty() && !self.store.repository_exists(name).await? {
             return Err(Error::NoRepository(name.clone()));
         }
         if !removing {
+            report.eligible.manifests = revisions.len() as u64;
+            report.eligible.layer_links = self.count_links(name).await?;
             return Ok(report);
         }
+        for tag in &tags {
+            self.store.delete_tag(name, tag).await?;
+        }
+        let scope = Scope::Repository(name);
+        let mut known = Known::default();
+        // Nothing has a tag any more, and nothing is too young.
+        let spare = Spare::YoungerThan(SystemTime::now() + std::time::Duration::from_hours(24));
+        let mut marked = self.mark(scope, spare, &mut known, tell).run().await?;
+        let garbage = Garbage::of_repositories(&mut marked);
+        report.eligible = garbage.tally;
         self.work_off(scope, EpochId::random(), &garbage, &mut known, tell, &mut report).await?;
         if let Some(mut noted) = self.store.tagged_repositories().await? {
             noted.retain(|other| other != name);
             self.store.note_tagged_repositories(&noted).await?;
         }
         Ok(report)
+    }
+
+    async fn count_links(&self, name: &RepositoryName) -> Result<u64, Error> {
+        let (mut links, mut from) = (0, None);
+        loop {
+            let page = self.store.survey_links(name, from).await?;
+            links += page.found.len() as u64;
+            from = page.next;
+            if from.is_none() {
+                return Ok(links);
+            }
+        }
     }
 }

@@ -29,11 +29,12 @@ async fn a_removed_repository_leaves_nothing_and_its_neighbours_alone() {
 #[tokio::test]
 async fn a_dry_run_of_a_removal_writes_nothing() {
     let driver = memory();
-    push_image(&registry(&driver), "a", "x", None, "").await;
+    push_image(&registry(&driver), "a", "x", Some("v1"), "").await;
     let before = objects(&driver).await;
     let config = Collection { mode: Mode::Report, ..no_grace(Untagged::Remove) };
     let report = Collector::new(store(&driver), config).remove_repository(&name("a"), &|_| {}).await.unwrap();
-    assert_eq!((report.eligible.manifests, report.removed.manifests), (1, 0));
+    let Report { eligible, removed, .. } = report;
+    assert_eq!((eligible.manifests, eligible.layer_links, removed.manifests), (1, 2, 0));
     assert_eq!(objects(&driver).await, before);
 }
 
