@@ -49,7 +49,7 @@ impl Bucket {
         let redirect = storage::Redirect::Never;
         let config = storage::Config { driver: DriverConfig::S3(Box::new(s3)), redirect, ..storage::Config::default() };
         let store = Store::new(driver::open(&config, driver::Access::ReadWrite).await.unwrap(), &config);
-        (Berth::on(store.clone()), store)
+        (Berth::on(store.clone()).await, store)
     }
 
     /// Requests to the store since it was started, by kind.
@@ -121,7 +121,8 @@ async fn a_push_costs_few_requests() {
             berth.push_blob("c", b"another").await;
         })
         .await;
-    let docker = [("GET", 8), ("HEAD", 4), ("PUT", 12), ("PUT copy", 4), ("POST delete", 1)];
+    let docker =
+        [("GET", 8), ("GET list-type prefix", 1), ("HEAD", 4), ("PUT", 12), ("PUT copy", 4), ("POST delete", 1)];
     bucket
         .costs("an image of three layers as docker pushes it", &docker, async {
             let push = |content: &'static [u8]| patch_blob(&berth, "a", content);

@@ -276,7 +276,7 @@ impl OpenWays {
         self.token.as_ref()?.server.as_ref()
     }
 
-    /// What the password of `user` hashes to, for those who are in the file of users.
+    /// What the password of `user` hashes to, for users of the file and robots that have not ended.
     pub(super) fn password_hash(&self, user: &str) -> Option<String> {
         self.htpasswd.as_ref()?.hash_of(user)
     }
@@ -305,20 +305,25 @@ impl OpenWays {
         Standing { identity: Identity { name, way }, listed, policy: self.policy.load_full() }
     }
 
+    /// A mount that its token does not reach becomes an upload, unless one's own token server gives a wider token for sure:
+    /// then the client is asked to fetch that, as distribution asks for it always.
+    fn wider_for_mount(&self, standing: &Standing, access: Access<'_>) -> Option<Unproven> {
+        let user = standing.name().filter(|_| standing.listed.is_some() && self.token_server().is_some())?;
+        if standing.reaches_source(access) || self.password_hash(user).is_none() {
+            return None;
+        }
+        // As the token server would find the user, and as the wider token would then be found.
+        let asker = self.standing(Some(user.into()), Way::Password, None);
+        let helps = asker.reaches_source(access) && standing.unlisted().reaches_source(access);
+        helps.then(|| Unproven::Scope(needed(access)))
+    }
+
     /// What whoever shows nothing is to show.
     fn missing(&self) -> Unproven {
         match (&self.htpasswd, &self.token, &self.silly) {
             (None, None, None) => Unproven::Certificate(CertificateProblem::Absent),
             _ => Unproven::Missing,
         }
-    }
-
-    /// A mount that its token does not reach becomes an upload, unless one's own token server gives a wider token for sure:
-    /// then the client is asked to fetch that, as distribution asks for it always.
-    fn wider_for_mount(&self, standing: &Standing, access: Access<'_>) -> Option<Unproven> {
-        let user = standing.name().filter(|_| standing.listed.is_some() && self.token_server().is_some())?;
-        let given = standing.lacks_scope_of_source(access) && self.password_hash(user).is_some();
-        given.then(|| Unproven::Scope(needed(access)))
     }
 
     /// Somebody known asks for too much. A token can be exchanged for a wider one; a password cannot.
@@ -360,14 +365,14 @@ impl OpenWays {
     }
 }
 
-/// A time for people, RFC 3339.
-fn in_words(unix_time: i64) -> String {
-    let time = time::OffsetDateTime::from_unix_timestamp(unix_time).ok();
-    time.and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok()).unwrap_or_default()
-}
-
 /// The scopes that `access` needs, in words.
 fn needed(access: Access<'_>) -> String {
     let scopes: Vec<String> = Scope::needed(access).iter().map(ToString::to_string).collect();
     scopes.join(" ")
+}
+
+/// A time for people, RFC 3339.
+fn in_words(unix_time: i64) -> String {
+    let time = time::OffsetDateTime::from_unix_timestamp(unix_time).ok();
+    time.and_then(|time| time.format(&time::format_description::well_known::Rfc3339).ok()).unwrap_or_default()
 }

@@ -113,7 +113,7 @@ pub struct TokenConfig {
     pub server: Option<TokenServerConfig>,
 }
 
-/// `auth.token.server`: this registry issues tokens itself, to the users of `auth.htpasswd` and to anonymous ones.
+/// `auth.token.server`: this registry issues tokens itself, to those who have a password and to nobody in particular.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenServerConfig {
     /// A private key in PEM, which signs; made when it does not exist. Replicas share it.

@@ -87,22 +87,21 @@ impl Standing {
     /// Whether every repository may be read, those that do not exist included.
     pub(super) fn may_pull_everything(&self) -> bool {
         self.listed.as_ref().is_none_or(|listed| listed.allows("registry", "content", &["pull"]))
-            && self.is_ruled_in_everywhere()
+            && self.policy.as_ref().is_none_or(|policy| policy.allows_everywhere(&self.identity, Action::Pull))
     }
 
-    /// What of `access` beyond its permission could be had with a wider token: that a mount finds its source.
-    pub(super) fn lacks_scope_of_source(&self, access: Access<'_>) -> bool {
+    /// Whether a mount may read where it comes from; everything else comes from nowhere.
+    pub(super) fn reaches_source(&self, access: Access<'_>) -> bool {
         match access {
-            Access::Mount { source: Some(source), .. } => {
-                !self.is_listed(source.as_str(), Action::Pull) && self.is_ruled_in(source.as_str(), Action::Pull)
-            }
-            Access::Mount { source: None, .. } => !self.may_pull_everything() && self.is_ruled_in_everywhere(),
-            _ => false,
+            Access::Mount { source: Some(source), .. } => self.may(source.as_str(), Action::Pull),
+            Access::Mount { source: None, .. } => self.may_pull_everything(),
+            _ => true,
         }
     }
 
-    fn is_ruled_in_everywhere(&self) -> bool {
-        self.policy.as_ref().is_none_or(|policy| policy.allows_everywhere(&self.identity, Action::Pull))
+    /// The same, were there no list to limit it.
+    pub(super) fn unlisted(&self) -> Self {
+        Self { listed: None, ..self.clone() }
     }
 
     /// Whether nothing limits it.

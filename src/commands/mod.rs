@@ -4,6 +4,7 @@
 
 mod garbage_collect;
 mod reload_rules;
+mod repository;
 mod serve;
 mod storage;
 mod token;
@@ -44,6 +45,9 @@ enum Command {
     /// Remove content that nothing refers to
     #[command(name = "garbage-collect")]
     GarbageCollect(garbage_collect::Options),
+    /// Remove whole repositories
+    #[command(subcommand)]
+    Repository(repository::Command),
 }
 
 /// Runs the command that `arguments`, the program's name first, ask for.
@@ -64,6 +68,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Some(Command::User(command)) => user::run(command),
         Some(Command::Token(command)) => token::run(command),
         Some(Command::GarbageCollect(options)) => garbage_collect::run(&options),
+        Some(Command::Repository(command)) => repository::run(command),
         None => {
             eprintln!("{}", CommandLine::command().render_help());
             ExitCode::SUCCESS
@@ -95,6 +100,12 @@ fn environment() -> Vec<(String, String)> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// Largest manifest read by what looks at everything that is stored. It was within the limit of its day, which may have been
+/// a larger one.
+fn manifest_limit(config: &Config) -> u64 {
+    (config.registry.limits.manifest_bytes as u64).saturating_mul(16)
 }
 
 /// Runs what needs to wait for a network, in a command that otherwise does not.

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::auth::Authenticator;
 use crate::config::{Config, Loaded, Source};
-use crate::gc::UploadPurger;
+use crate::gc::{Rescuer, Scheduler, UploadPurger};
 use crate::registry::{Access, Registry};
 use crate::routes;
 use crate::server::{self, Address, Outcome, Shutdown};
@@ -53,12 +53,13 @@ async fn serve(loaded: Loaded) -> Result<Outcome, Refusal> {
     let driver_name = driver.name();
     let store = Store::new(observe(driver, &config, &metrics), &config.storage);
     let telemetry = start_telemetry(&config, metrics, driver_name, store.clone())?;
-    if let Some(purging) = config.gc.upload_purging
-        && config.registry.access == Access::ReadWrite
-    {
-        tokio::spawn(UploadPurger::new(store.clone(), purging).run());
+    if config.registry.access == Access::ReadWrite {
+        maintain(&store, &config);
     }
     let registry = Arc::new(Registry::new(config.registry, store));
+    if let Err(error) = registry.look_at_collections().await {
+        warn!(%error, "the store could not be asked about collections; each push will ask");
+    }
     let authenticator = Arc::new(Authenticator::open(config.auth)?);
     authenticator.start().await;
     super::reload_rules::start(&origin, Arc::clone(&authenticator));
@@ -66,6 +67,20 @@ async fn serve(loaded: Loaded) -> Result<Outcome, Refusal> {
     announce(&origin, bound.address(), &config.storage.driver);
     let shutdown = Shutdown::on_signals()?;
     Ok(bound.run(app, telemetry, shutdown).await)
+}
+
+/// Starts what is done without anybody asking for it.
+fn maintain(store: &Store, config: &Config) {
+    let manifest_limit = super::manifest_limit(config);
+    if let Some(purging) = config.gc.upload_purging {
+        tokio::spawn(UploadPurger::new(store.clone(), purging).run());
+    }
+    if let Some(scheduled) = &config.gc.collection {
+        tokio::spawn(Scheduler::new(store.clone(), scheduled.clone(), manifest_limit).run());
+    }
+    if !matches!(config.storage.driver, DriverConfig::Memory) {
+        tokio::spawn(Rescuer::new(store.clone(), manifest_limit).run());
+    }
 }
 
 fn start_telemetry(config: &Config, metrics: Metrics, driver: &str, store: Store) -> Result<Telemetry, Refusal> {

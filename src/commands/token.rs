@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use time::format_description::well_known::Rfc3339;
 
 use crate::auth::{self, Mint, Scope};
 
@@ -127,7 +128,7 @@ fn inspect(token: String, config: Option<PathBuf>) -> ExitCode {
             println!("{:#}", serde_json::json!({ "header": seen.header, "claims": seen.claims }));
             match seen.verdict {
                 Some(Ok(())) => {
-                    eprintln!("registry: {} takes this token", loaded.origin);
+                    eprintln!("registry: {} takes this token, until {}", loaded.origin, expiry(&seen.claims));
                     ExitCode::SUCCESS
                 }
                 Some(Err(rejection)) => {
@@ -138,6 +139,13 @@ fn inspect(token: String, config: Option<PathBuf>) -> ExitCode {
         }
         Err(error) => super::failed(&error),
     }
+}
+
+/// Until when claims hold, RFC 3339.
+fn expiry(claims: &serde_json::Value) -> String {
+    let time = claims.get("exp").and_then(serde_json::Value::as_i64);
+    let time = time.and_then(|time| time::OffsetDateTime::from_unix_timestamp(time).ok());
+    time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| "it expires".to_owned())
 }
 
 /// So that no list of processes shows the token.

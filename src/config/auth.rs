@@ -45,8 +45,9 @@ pub(super) fn read(root: &Section<'_>) -> Config {
         return Config::Open;
     }
     let ways = Ways { rules, ..ways };
-    if ways.htpasswd.is_none() && ways.token.as_ref().is_some_and(|token| token.server.is_some()) {
-        let hint = "add auth.htpasswd with realm and path";
+    let serves = ways.token.as_ref().is_some_and(|token| token.server.is_some());
+    if serves && ways.htpasswd.is_none() && ways.robots.is_none() {
+        let hint = "add auth.htpasswd with realm and path, or auth.robots";
         section.problem("token", "its server has nobody to issue tokens to", hint);
     }
     if none {

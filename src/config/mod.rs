@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 pub(crate) use auth_token_server::NAME as TOKEN_SERVER_NAME;
 pub use error::{ConfigError, Place, Problem, Warning};
-pub(crate) use scalar::duration;
+pub use scalar::duration;
 pub use source::{Source, find_path};
 
 use section::Report;

@@ -57,7 +57,7 @@ pub(super) fn bytes(text: &str) -> Option<u64> {
 }
 
 /// A duration as Go writes it (`1h30m`, `1.5s`, `250ms`), or a bare whole number of nanoseconds. Never negative.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     if let Some(nanoseconds) = integer(text) {
         return u64::try_from(nanoseconds).ok().map(Duration::from_nanos);
     }

@@ -2,7 +2,7 @@
 //!
 //! A new driver is one more arm in [`read_driver`] and a function of its own that reads its parameters.
 
-use crate::gc::{self, PurgeMode, UploadPurging};
+use crate::gc::{self, Collection, PurgeMode, Schedule, Scheduled, Untagged, UploadPurging};
 use crate::registry::{Access, Deletion};
 use crate::routes::ProxyNetwork;
 use crate::storage::{self, DriverConfig, FilesystemConfig, Redirect};
@@ -149,13 +149,16 @@ fn cache(section: Section<'_>) -> Option<u64> {
 }
 
 fn maintenance(storage: &Section<'_>) -> (gc::Config, Access) {
-    let purging_by_default = gc::Config { upload_purging: Some(UploadPurging::default()) };
     let Some(section) = storage.section("maintenance") else {
-        return (purging_by_default, Access::ReadWrite);
+        let upload_purging = Some(UploadPurging::default());
+        return (gc::Config { upload_purging, ..gc::Config::default() }, Access::ReadWrite);
     };
     let read_only = section.section("readonly");
     let access = if is_on(read_only.as_ref(), "enabled") { Access::ReadOnly } else { Access::ReadWrite };
-    let gc = section.section("uploadpurging").map_or(purging_by_default, upload_purging);
+    let gc = gc::Config {
+        upload_purging: section.section("uploadpurging").map_or(Some(UploadPurging::default()), upload_purging),
+        collection: section.section("garbagecollect").and_then(collection),
+    };
     if let Some(read_only) = read_only {
         read_only.finish();
     }
@@ -164,7 +167,7 @@ fn maintenance(storage: &Section<'_>) -> (gc::Config, Access) {
 }
 
 /// On unless switched off; what is not written has its default, where distribution would stop.
-fn upload_purging(section: Section<'_>) -> gc::Config {
+fn upload_purging(section: Section<'_>) -> Option<UploadPurging> {
     let defaults = UploadPurging::default();
     let enabled = section.get("enabled", Field::boolean).unwrap_or(true);
     let purging = UploadPurging {
@@ -173,5 +176,28 @@ fn upload_purging(section: Section<'_>) -> gc::Config {
         mode: if is_on(Some(&section), "dryrun") { PurgeMode::Report } else { PurgeMode::Remove },
     };
     section.finish();
-    gc::Config { upload_purging: enabled.then_some(purging) }
+    enabled.then_some(purging)
+}
+
+/// Only where a schedule is written.
+fn collection(section: Section<'_>) -> Option<Scheduled> {
+    let schedule = section.get("schedule", |field| {
+        let hint =
+            "write minute, hour, day, month and day of the week in UTC, such as \"0 3 * * *\" for 3:00 every night";
+        match field.text()?.parse::<Schedule>() {
+            Ok(schedule) => Some(schedule),
+            Err(reason) => {
+                field.problem(format_args!("is no schedule: {reason}"), hint);
+                None
+            }
+        }
+    });
+    let defaults = Collection::default();
+    let grace = section.get("grace", Field::period).unwrap_or(defaults.grace);
+    let untagged = if is_on(Some(&section), "deleteuntagged") { Untagged::Remove } else { Untagged::Keep };
+    if section.field("schedule").is_none() {
+        section.problem("schedule", "is missing", "write schedule: \"0 3 * * *\" for 3:00 UTC every night");
+    }
+    section.finish();
+    Some(Scheduled { schedule: schedule?, grace, untagged })
 }

@@ -9,6 +9,7 @@ mod hasher;
 mod json;
 mod manifest;
 mod media_type;
+mod mentions;
 mod name;
 mod range;
 
@@ -18,5 +19,6 @@ pub use error::{Error, ManifestError};
 pub use hasher::Hasher;
 pub use manifest::{DeclaredType, Manifest, Relation, Role};
 pub use media_type::{Class, MediaType};
+pub use mentions::digests_mentioned;
 pub use name::{Reference, RepositoryName, Tag};
 pub use range::{ByteRange, ContentRange, RangeSet, ResolvedRanges};

@@ -109,6 +109,9 @@ pub enum Error {
     /// More uploads at once than `limits.concurrentuploads` allows.
     #[error("too many uploads are running; try again in a moment")]
     TooManyUploads,
+    /// What the push needs is being removed this very moment; in a moment it can be pushed again.
+    #[error("garbage collection is removing content that this push needs; push it again in a moment")]
+    BeingCollected,
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),

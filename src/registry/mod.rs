@@ -12,6 +12,8 @@ mod mount;
 mod pull;
 mod push;
 mod receive;
+mod references;
+mod settle;
 mod token;
 mod upload;
 
@@ -38,6 +40,7 @@ pub struct Registry {
     sealer: token::Sealer,
     uploads: Arc<Semaphore>,
     ended: ended::EndedUploads,
+    collections: settle::Collections,
 }
 
 impl Registry {
@@ -46,7 +49,8 @@ impl Registry {
     pub fn new(config: Config, store: Store) -> Self {
         let sealer = token::Sealer::new(config.secret.as_deref());
         let uploads = Arc::new(Semaphore::new(config.limits.concurrent_uploads.min(Semaphore::MAX_PERMITS)));
-        Self { config, store, sealer, uploads, ended: ended::EndedUploads::default() }
+        let (ended, collections) = (ended::EndedUploads::default(), settle::Collections::default());
+        Self { config, store, sealer, uploads, ended, collections }
     }
 
     /// The limits in force.

@@ -21,6 +21,7 @@ impl Registry {
             return Ok(Mount::Declined);
         }
         self.store.link_blob(name, digest, &target).await?;
+        self.spare_blob(name, digest).await;
         Ok(Mount::Done)
     }
 }

@@ -1,18 +1,10 @@
 //! Pushing manifests: distribution-spec, "Pushing Manifests". What a manifest refers to must be there before it is.
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::pull::undamaged;
-use super::{Checks, Error, IndexPlatforms, PushedManifest, Registry, RepositoryClass, Result};
-use crate::oci::{Algorithm, Descriptor, Digest, Manifest, MediaType, Reference, Relation, RepositoryName, Role, Tag};
+use super::{Error, PushedManifest, Registry, RepositoryClass, Result};
+use crate::oci::{Algorithm, Manifest, MediaType, Reference, RepositoryName, Tag};
 use crate::storage::NewManifest;
-
-/// References looked for at once.
-const PARALLEL_CHECKS: usize = 16;
-
-/// Longest part of a refused URL that is quoted.
-const QUOTED_URL: usize = 200;
 
 impl Registry {
     /// Stores `bytes` as a manifest of the repository under `reference`, and under `more_tags` besides.
@@ -21,7 +13,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::ManifestInvalid`], [`Error::ManifestTooLarge`], [`Error::DigestMismatch`] when `reference` is a digest of
-    /// something else, [`Error::ReferencesUnknown`], [`Error::LayerUrlRefused`], [`Error::ClassDenied`], [`Error::ReadOnly`].
+    /// something else, [`Error::ReferencesUnknown`], [`Error::LayerUrlRefused`], [`Error::ClassDenied`], [`Error::ReadOnly`],
+    /// [`Error::BeingCollected`].
     pub async fn put_manifest(
         &self,
         name: &RepositoryName,
@@ -53,11 +46,7 @@ impl Registry {
         tags.sort();
         tags.dedup();
         self.check_class(&manifest)?;
-        self.check_references(name, &manifest).await?;
-        self.store.put_manifest(name, NewManifest { manifest: &manifest, tags: &tags }).await?;
-        if !tags.is_empty() {
-            self.store.point_tags(name, &tags, &manifest.digest()).await?;
-        }
+        self.publish_manifest(name, NewManifest { manifest: &manifest, tags: &tags }).await?;
         let subject = manifest.subject().map(|subject| subject.digest);
         Ok(PushedManifest { digest: manifest.digest(), subject, tags })
     }
@@ -70,76 +59,6 @@ impl Registry {
         }
         Err(Error::ClassDenied { config: config.to_string() })
     }
-
-    async fn check_references(&self, name: &RepositoryName, manifest: &Manifest) -> Result<()> {
-        let checks: Vec<_> = manifest.relations().iter().map(|relation| self.check_reference(name, relation)).collect();
-        let missing: Vec<Option<Digest>> = stream::iter(checks).buffered(PARALLEL_CHECKS).try_collect().await?;
-        let mut missing: Vec<Digest> = missing.into_iter().flatten().collect();
-        missing.dedup();
-        if missing.is_empty() { Ok(()) } else { Err(Error::ReferencesUnknown { name: name.clone(), missing }) }
-    }
-
-    /// The digest that `relation` refers to when it is missing.
-    async fn check_reference(&self, name: &RepositoryName, relation: &Relation) -> Result<Option<Digest>> {
-        let descriptor = &relation.descriptor;
-        let digest = &descriptor.digest;
-        let present = match relation.role {
-            Role::Child if !self.must_exist(descriptor) => true,
-            Role::Child => {
-                // Cache images of old BuildKit versions list blobs as children.
-                undamaged_bool(self.store.has_manifest(name, digest).await)?
-                    || undamaged(self.store.referenced_blob_size(name, digest).await)?.is_some()
-            }
-            Role::Layer if descriptor.media_type.is_non_distributable() => {
-                self.check_urls(descriptor)?;
-                true
-            }
-            Role::Config | Role::Layer => undamaged(self.store.referenced_blob_size(name, digest).await)?.is_some(),
-        };
-        Ok((!present).then_some(*digest))
-    }
-
-    fn must_exist(&self, child: &Descriptor) -> bool {
-        let validation = &self.config.validation;
-        match (&validation.checks, &validation.index_platforms) {
-            (Checks::Skipped, _) | (_, IndexPlatforms::None) => false,
-            (Checks::Applied, IndexPlatforms::All) => true,
-            (Checks::Applied, IndexPlatforms::List(platforms)) => child.platform.as_ref().is_some_and(|platform| {
-                platforms.iter().any(|wanted| wanted.os == platform.os && wanted.architecture == platform.architecture)
-            }),
-        }
-    }
-
-    /// A layer that lies elsewhere needs no blob here, but only where the operator allows it to lie.
-    fn check_urls(&self, layer: &Descriptor) -> Result<()> {
-        let validation = &self.config.validation;
-        if validation.checks == Checks::Skipped {
-            return Ok(());
-        }
-        let rules = &validation.urls;
-        let refused = layer.urls.iter().find(|url| {
-            let shape = (url.starts_with("https://") || url.starts_with("http://")) && !url.contains('#');
-            let allowed = match (&rules.allow, &rules.deny) {
-                (None, None) => false,
-                (allow, deny) => {
-                    allow.as_ref().is_none_or(|allow| allow.is_match(url))
-                        && !deny.as_ref().is_some_and(|deny| deny.is_match(url))
-                }
-            };
-            !(shape && allowed)
-        });
-        match refused {
-            None => Ok(()),
-            Some(url) => {
-                let url = url.chars().take(QUOTED_URL).collect();
-                Err(Error::LayerUrlRefused { digest: layer.digest, url })
-            }
-        }
-    }
-}
-
-fn undamaged_bool(result: crate::storage::Result<bool>) -> Result<bool> {
-    Ok(undamaged(result.map(|present| present.then_some(())))?.is_some())
 }
 
 /// What a repository with such a config is used for: distribution's `policy.repository.classes`.

@@ -227,7 +227,9 @@ impl Registry {
             return Err(Error::DigestMismatch { expected: *digest, computed });
         }
         self.store.publish_upload(upload.staged, digest).await.map_err(session_error)?;
-        Ok(self.store.link_blob(name, digest, digest).await?)
+        self.store.link_blob(name, digest, digest).await?;
+        self.spare_blob(name, digest).await;
+        Ok(())
     }
 }
 

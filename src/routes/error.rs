@@ -291,6 +291,7 @@ fn refused_by_registry(error: &registry::Error) -> Told {
         E::ClassDenied { .. } => Told::new(StatusCode::FORBIDDEN, "DENIED", said()),
         E::DeletionDisabled | E::ReadOnly => Told::new(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", said()),
         E::TooManyUploads => Told::new(StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", said()).retry_after(2),
+        E::BeingCollected => Told::new(StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE", said()).retry_after(2),
         E::Storage(error) => failed_in_storage(error),
     }
 }

@@ -64,6 +64,56 @@ pub(super) fn repositories(parent: &str) -> StoragePath {
     }
 }
 
+/// Below which the content of one algorithm lies, on shelves named after the first two digits.
+pub(super) fn blobs(algorithm: Algorithm) -> StoragePath {
+    StoragePath(format!("{ROOT}/blobs/{algorithm}"))
+}
+
+/// Below which all content lies.
+pub(super) fn all_blobs() -> StoragePath {
+    StoragePath(format!("{ROOT}/blobs"))
+}
+
+/// Ours: what collectors announce, one object for each part of each epoch, so that one listing tells everything.
+pub(super) fn epochs() -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/epochs"))
+}
+
+/// Ours: one part of what a collector announces. Both are single components made by `collection`.
+pub(super) fn epoch_part(epoch: &str, part: &str) -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/epochs/{epoch}.{part}"))
+}
+
+/// Ours: what writers ask a collector to spare.
+pub(super) fn revived(epoch: &str) -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/revived/{epoch}"))
+}
+
+/// Ours: a sign of life of the collector that announced the epoch, or of the `successor`-th that took it over.
+pub(super) fn collector(epoch: &str, successor: usize) -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/collectors/{epoch}.{successor}"))
+}
+
+/// Ours: which replica does the collection of one time of the schedule.
+pub(super) fn round(at: u64) -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/rounds/{at}"))
+}
+
+/// Ours: all of these.
+pub(super) fn rounds() -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/rounds"))
+}
+
+/// Ours: the repositories that had tags at the last collection.
+pub(super) fn tagged_repositories() -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/tagged"))
+}
+
+/// Ours: the lock of a collector that works on `what`, which is an epoch or a single word.
+pub(super) fn collector_lock(what: &str) -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/locks/{what}"))
+}
+
 /// Paths below one repository.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RepositoryPaths<'a>(pub(super) &'a RepositoryName);
@@ -76,6 +126,21 @@ impl RepositoryPaths<'_> {
     /// The repository itself.
     pub(super) fn directory(self) -> StoragePath {
         repositories(self.0.as_str())
+    }
+
+    /// One directory for each blob of the repository that has a digest of this algorithm.
+    pub(super) fn layers(self, algorithm: Algorithm) -> StoragePath {
+        self.below(format_args!("_layers/{algorithm}"))
+    }
+
+    /// Every link to a blob.
+    pub(super) fn all_layers(self) -> StoragePath {
+        self.below(format_args!("_layers"))
+    }
+
+    /// Every manifest and every tag.
+    pub(super) fn manifests(self) -> StoragePath {
+        self.below(format_args!("_manifests"))
     }
 
     /// Says that the blob belongs to the repository; holds the digest under which the content lies.
@@ -96,6 +161,11 @@ impl RepositoryPaths<'_> {
     /// One directory for each manifest of the repository that has a digest of this algorithm.
     pub(super) fn revisions(self, algorithm: Algorithm) -> StoragePath {
         self.below(format_args!("_manifests/revisions/{algorithm}"))
+    }
+
+    /// Every manifest, in one directory for each algorithm.
+    pub(super) fn all_revisions(self) -> StoragePath {
+        self.below(format_args!("_manifests/revisions"))
     }
 
     /// One directory for each tag.

@@ -4,6 +4,7 @@
 //! What a push wrote is visible in the order content, link, manifest, revision, referrer, tag, and vanishes the other way.
 
 mod blobs;
+pub mod collection;
 mod config;
 pub mod driver;
 mod error;
@@ -32,6 +33,7 @@ pub use referrers::IndexWrites;
 pub use repositories::{Holding, RepositoryPage};
 pub use uploads::{StagedUpload, UploadEntry};
 
+use collection::CondemnedLists;
 use driver::{Driver, Latency, ListPage, WriteMode};
 use layout::repositories as repositories_directory;
 use manifests::ManifestCache;
@@ -56,6 +58,7 @@ pub struct Store {
     layer_links: Arc<RecentLinks>,
     revision_links: Arc<RecentLinks>,
     sizes: Arc<RecentSizes>,
+    condemned: Arc<CondemnedLists>,
     latency: Latency,
     redirect: Redirect,
     tag_reads: usize,
@@ -73,6 +76,7 @@ impl Store {
             layer_links: Arc::new(RecentLinks::new(latency)),
             revision_links: Arc::new(RecentLinks::new(latency)),
             sizes: Arc::new(RecentSizes::new(latency)),
+            condemned: Arc::default(),
             latency,
             redirect: config.redirect,
             tag_reads: if config.tag_reads == 0 { DEFAULT_TAG_READS } else { config.tag_reads },

@@ -89,7 +89,7 @@ impl Store {
     }
 
     /// The digests of the entries that the index has for `subject`.
-    async fn listed_referrers(&self, name: &RepositoryName, subject: &Digest) -> Result<Vec<Digest>> {
+    pub async fn listed_referrers(&self, name: &RepositoryName, subject: &Digest) -> Result<Vec<Digest>> {
         let directories =
             Algorithm::ALL.map(|algorithm| (algorithm, RepositoryPaths(name).referrers(subject, algorithm)));
         let everything = ListPage::all();

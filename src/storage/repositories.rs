@@ -6,7 +6,7 @@ use futures_util::future::try_join_all;
 
 use super::driver::{EntryKind, ListPage, Listing, More};
 use super::layout::{RepositoryPaths, repositories};
-use super::{Result, Store};
+use super::{Error, Result, Store};
 use crate::oci::RepositoryName;
 
 /// Names asked of the driver at once while walking.
@@ -19,14 +19,18 @@ pub enum Holding {
     Manifests,
     /// Upload sessions.
     Uploads,
+    /// Anything at all, be it only what is left of a repository. Whoever asks wants to know of everything: a directory that
+    /// is no repository's is an error, because what lies below it may need what is stored elsewhere.
+    Anything,
 }
 
 impl Holding {
-    /// The reserved directory.
+    /// What the name of the reserved directory begins with.
     fn directory(self) -> &'static str {
         match self {
             Self::Manifests => "_manifests",
             Self::Uploads => "_uploads",
+            Self::Anything => "_",
         }
     }
 
@@ -35,6 +39,7 @@ impl Holding {
         match self {
             Self::Manifests => "_manifestr",
             Self::Uploads => "_uploadr",
+            Self::Anything => "_",
         }
     }
 }
@@ -79,14 +84,21 @@ impl Step {
         self.children.iter_mut().take_while(|child| child.listing.is_none()).take(most).collect()
     }
 
-    fn take_in(&mut self, listing: &Listing) {
+    fn take_in(&mut self, holding: Holding, listing: &Listing) -> Result<()> {
         self.after = listing.entries.last().map(|entry| entry.name.clone());
         self.more = listing.more;
-        let directories = listing.entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
-        let children = directories.map(|entry| join(&self.directory, &entry.name));
-        // What is no repository name is reserved or foreign, and nothing below it is a repository either.
-        let children = children.filter(|child| child.parse::<RepositoryName>().is_ok());
-        self.children.extend(children.map(|directory| Child { directory, listing: None }));
+        for entry in listing.entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
+            let directory = join(&self.directory, &entry.name);
+            // What is no repository name is reserved or foreign, and nothing below it is a repository either.
+            if directory.parse::<RepositoryName>().is_ok() {
+                self.children.push_back(Child { directory, listing: None });
+            } else if holding == Holding::Anything && !entry.name.starts_with('_') {
+                let name = entry.name.chars().take(200).collect::<String>();
+                let reason = format!("it holds {name:?}, which is no repository's name");
+                return Err(Error::Damaged { path: repositories(&self.directory).to_string(), reason });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -111,7 +123,9 @@ impl Store {
         while let Some(step) = steps.last_mut() {
             // The repository after the page is looked for too, to tell whether there is one.
             let wanted = limit.saturating_sub(names.len()).saturating_add(1);
-            let Some((directory, listing)) = self.next_child(step, wanted.min(self.questions_at_once())).await? else {
+            let Some((directory, listing)) =
+                self.next_child(holding, step, wanted.min(self.questions_at_once())).await?
+            else {
                 steps.pop();
                 continue;
             };
@@ -122,7 +136,7 @@ impl Store {
                 names.push(name);
             }
             let mut step = Step::new(directory, None);
-            step.take_in(&listing);
+            step.take_in(holding, &listing)?;
             steps.push(step);
         }
         Ok(RepositoryPage { names, more: More::No })
@@ -137,7 +151,7 @@ impl Store {
     ) -> Result<Option<RepositoryName>> {
         let Ok(name) = directory.parse::<RepositoryName>() else { return Ok(None) };
         let wanted = holding.directory();
-        let holds = |listing: &Listing| listing.entries.iter().any(|entry| entry.name == wanted);
+        let holds = |listing: &Listing| listing.entries.iter().any(|entry| entry.name.starts_with(wanted));
         let ends_before = listing.entries.last().is_some_and(|entry| entry.name.as_str() < wanted);
         if listing.more == More::No || !ends_before || holds(listing) {
             return Ok(holds(listing).then_some(name));
@@ -148,13 +162,13 @@ impl Store {
 
     /// The next directory below `step` that may hold repositories, with the beginning of its listing. `ahead` directories
     /// are listed at once: this one and its next siblings.
-    async fn next_child(&self, step: &mut Step, ahead: usize) -> Result<Option<(String, Listing)>> {
+    async fn next_child(&self, holding: Holding, step: &mut Step, ahead: usize) -> Result<Option<(String, Listing)>> {
         while step.children.is_empty() {
             if step.more == More::No {
                 return Ok(None);
             }
             let listing = self.list_names(&step.directory, step.after.take()).await?;
-            step.take_in(&listing);
+            step.take_in(holding, &listing)?;
         }
         let unlisted = step.unlisted(ahead.max(1));
         let listings = unlisted.iter().map(|child| self.list_names(&child.directory, None));

@@ -69,6 +69,26 @@ impl Store {
         }
     }
 
+    /// The upload sessions of the repository that distribution began, and when: it notes that, we do not.
+    pub async fn uploads_begun_elsewhere(&self, name: &RepositoryName) -> Result<Vec<(String, SystemTime)>> {
+        let directory = RepositoryPaths(name).uploads();
+        let mut begun = Vec::new();
+        let mut page = ListPage { after: None, limit: OBJECTS_AT_ONCE };
+        loop {
+            let tree = self.driver.leaves(&directory, "startedat", &page).await?;
+            for object in &tree.objects {
+                let below = object.path.below(&directory).unwrap_or_default();
+                if let Some(id) = below.strip_suffix("/startedat") {
+                    begun.push((id.to_owned(), object.stat.modified));
+                }
+            }
+            page.after = tree.next;
+            if page.after.is_none() {
+                return Ok(begun);
+            }
+        }
+    }
+
     /// One look at each session's directory, which may be empty.
     async fn uploads_by_directory(&self, name: &RepositoryName) -> Result<Vec<UploadEntry>> {
         let paths = RepositoryPaths(name);

@@ -96,9 +96,12 @@ impl Berth {
         Self { app: app(rules, config, store.clone(), HealthChecks::new()), directory: None, store }
     }
 
-    /// A registry over a store that the test opened.
-    pub fn on(store: Store) -> Self {
-        let app = app(rules(), routes::Config::default(), store.clone(), HealthChecks::new());
+    /// A registry over a store that the test opened, as `serve` starts it.
+    pub async fn on(store: Store) -> Self {
+        let registry = Arc::new(Registry::new(rules(), store.clone()));
+        registry.look_at_collections().await.unwrap();
+        let authenticator = Arc::new(Authenticator::default());
+        let app = routes::router(routes::Config::default(), registry, authenticator, HealthChecks::new());
         Self { app, directory: None, store }
     }
 

@@ -27,8 +27,8 @@ pub(super) type Named = HashMap<String, Arc<Key>>;
 pub(super) struct Trust {
     bundle: Option<Watched<Bundle>>,
     set: Option<Watched<Named>>,
-    fetched: Option<Arc<FetchedSet>>,
     own: Option<Arc<Watched<SigningKey>>>,
+    fetched: Option<Arc<FetchedSet>>,
 }
 
 /// `rootcertbundle`.
@@ -51,7 +51,7 @@ impl Trust {
         let set = file.map(|path| Watched::open("auth.token.jwks", path, read_set)).transpose()?;
         let fetched = address.map(|address| FetchedSet::new(address).map(Arc::new)).transpose()?;
         let any = bundle.is_some() || set.is_some() || fetched.is_some() || own.is_some();
-        if any { Ok(Self { bundle, set, fetched, own }) } else { Err(Error::NoKeys) }
+        if any { Ok(Self { bundle, set, own, fetched }) } else { Err(Error::NoKeys) }
     }
 
     /// The keys that have an address, if there are such.

@@ -10,7 +10,7 @@ use crate::auth::authenticator::{Authenticator, OpenWays};
 use crate::auth::authorization::{Presented, fits};
 use crate::auth::identity::{Standing, Way};
 use crate::auth::token::SigningFailed;
-use crate::auth::{Access, Action, Authorization, Challenge, Refusal, Scope, Unproven};
+use crate::auth::{Access, Action, Authorization, Challenge, Refusal, Scope, Unproven, unix_time};
 
 /// Longest name of another service that is said back.
 const LONGEST_SAID: usize = 80;
@@ -58,7 +58,7 @@ impl TokenIssuer<'_> {
     /// [`TokenRefusal`]; each refusal is told to the audit log.
     pub async fn issue(&self, request: TokenRequest<'_>) -> Result<IssuedToken, TokenRefusal> {
         let address = request.address;
-        let issued = self.issue_at(request, super::now()).await;
+        let issued = self.issue_at(request, unix_time()).await;
         if let Err(reason) = &issued {
             audit(reason, address);
         }

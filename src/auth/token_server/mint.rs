@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Terms;
 use crate::auth::token::{Rejection, SigningFailed, SigningKey, Tokens, unverified};
-use crate::auth::{Config, Error, Scope};
+use crate::auth::{Config, Error, Scope, unix_time};
 
 /// A token to be made.
 #[derive(Debug, Clone)]
@@ -58,7 +58,7 @@ pub fn mint(mint: &Mint) -> Result<String, MintError> {
     let pem = std::fs::read(path).map_err(|source| MintError::Read { path: path.clone(), source })?;
     let key = SigningKey::read(&pem).map_err(|problem| MintError::Key { path: path.clone(), problem })?;
     let terms = Terms { issuer, service, expiration: *expiration };
-    terms.sign(&key, subject, scopes, super::now()).map_err(MintError::Failed)
+    terms.sign(&key, subject, scopes, unix_time()).map_err(MintError::Failed)
 }
 
 /// What a token says, and what a configuration says to it.

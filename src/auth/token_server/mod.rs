@@ -280,11 +280,5 @@ fn bound(key: &SigningKey, user: &str, hash: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// Unix time.
-fn now() -> i64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests;

@@ -9,8 +9,8 @@ use super::*;
 use crate::auth::htpasswd::TEST_COST;
 use crate::auth::token::unverified;
 use crate::auth::{
-    Action, Authenticator, Config, HtpasswdConfig, RealmConfig, Rule, RulesConfig, SigningAlgorithm, Unproven, Ways,
-    Who,
+    Action, Authenticator, Config, HtpasswdConfig, PasswordHash, RealmConfig, Robot, Rule, RulesConfig,
+    SigningAlgorithm, Unproven, Ways, Who,
 };
 
 const NOW: i64 = 1_800_000_000;
@@ -208,6 +208,26 @@ async fn a_refresh_token_is_good_until_it_expires_or_the_password_changes() {
     }
     std::fs::write(&users, kept).unwrap();
     assert!(issue(&world.open(), request(TokenProof::RefreshToken(&refresh), ""), NOW).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_robot_gets_tokens_until_its_end() {
+    let hash = PasswordHash::parse(&bcrypt::hash("oil", TEST_COST).unwrap()).unwrap();
+    let robot = |expires| Some(vec![Robot { name: "robot".to_owned(), hash: hash.clone(), expires }]);
+    let mut world = World::new(None);
+    let password = TokenProof::Password { user: "robot", password: "oil" };
+    world.config.robots = robot(i64::MAX);
+    let issued = issue(&world.open(), request(password, "repository:a:pull"), NOW).await.unwrap();
+    assert_eq!(listed(&issued), "repository:a:pull");
+    world.config.robots = robot(1);
+    let ended = world.open();
+    let refresh_token = issued.refresh_token.unwrap();
+    for proof in [password, TokenProof::RefreshToken(&refresh_token)] {
+        let refusal = issue(&ended, request(proof, ""), NOW).await.err().unwrap();
+        let TokenRefusal::Refused(Refusal::Unauthorized { reason, .. }) = refusal else { panic!("{refusal}") };
+        let expected = matches!(reason, Unproven::Expired { .. } | Unproven::Token(Rejection::Outdated));
+        assert!(expected, "{proof:?}: {reason}");
+    }
 }
 
 #[tokio::test]

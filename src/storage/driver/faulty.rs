@@ -10,7 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Driver, Latency, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, Unfinished, WriteMode,
+    Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, Unfinished,
+    WriteMode,
 };
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
@@ -167,8 +168,25 @@ impl Driver for Faulty {
         self.plan.call("delete_many", first, self.inner.delete_many(paths)).await
     }
 
+    async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
+        self.plan.call("tidy", prefix, self.inner.tidy(prefix, before)).await
+    }
+
+    async fn hold(&self, path: &StoragePath) -> Result<Hold> {
+        self.plan.call("hold", path, self.inner.hold(path)).await
+    }
+
+    async fn delete_once(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()> {
+        let first = paths.first().map_or_else(String::new, ToString::to_string);
+        self.plan.call("delete_once", first, self.inner.delete_once(paths, issued)).await
+    }
+
     async fn tree(&self, prefix: &StoragePath, page: &ListPage) -> Result<Tree> {
         self.plan.call("tree", prefix, self.inner.tree(prefix, page)).await
+    }
+
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
+        self.plan.call("leaves", prefix, self.inner.leaves(prefix, leaf, page)).await
     }
 
     async fn unfinished_writes(&self, before: SystemTime, what: Unfinished) -> Result<u64> {

@@ -136,6 +136,10 @@ impl Driver for Memory {
         Ok(())
     }
 
+    async fn delete_once(&self, paths: &[StoragePath], _issued: SystemTime) -> Result<()> {
+        self.delete_many(paths).await
+    }
+
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {
         let below = format!("{prefix}/");
         self.stored().retain(|path, _| !path.starts_with(&below));

@@ -107,6 +107,16 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// Removes all `paths`. Missing ones are not errors; after an error any subset may be gone.
     async fn delete_many(&self, paths: &[StoragePath]) -> Result<()>;
 
+    /// [`Driver::delete_many`] for a caller that must know when it is over: each request is sent once at most. After `Ok` none
+    /// is left that could take effect later; after an error one may be, and repeating is up to the caller. A store across a
+    /// network is told that the request was made at `issued`, and refuses it when that is too long ago.
+    async fn delete_once(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()>;
+
+    /// Takes the lock that `path` names. It lasts until the value is dropped or the process ends, however it ends.
+    async fn hold(&self, _path: &StoragePath) -> Result<Hold> {
+        Ok(Hold::Unknowable)
+    }
+
     /// Removes every object below the directory `prefix` (`prefix/…`), not one that merely shares the string.
     /// Objects written below it meanwhile may or may not survive.
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()>;
@@ -120,6 +130,13 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// `next` of the page before. Objects that come or go meanwhile may or may not be on it.
     async fn tree(&self, prefix: &StoragePath, page: &ListPage) -> Result<Tree> {
         tree::walk(self, prefix, page).await
+    }
+
+    /// One page of the objects named `leaf` in the directories directly below `prefix`, at most `page.limit` of them: what
+    /// a directory of links or of content consists of. `page.after` is the `next` of the page before. Objects that come or
+    /// go meanwhile may or may not be on it.
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
+        tree::leaves(self, prefix, leaf, page).await
     }
 
     /// An address from which a client may fetch the object itself for a limited time, if the driver has such.
@@ -166,6 +183,12 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// no listing shows it: the open multipart uploads of a bucket. Returns how many there were; with
     /// [`Unfinished::Count`] they stay.
     async fn unfinished_writes(&self, _before: SystemTime, _what: Unfinished) -> Result<u64> {
+        Ok(0)
+    }
+
+    /// Removes what is no object below the directory `prefix`: directories that hold nothing, and files of writes that never
+    /// ended and were last written before `before`. Returns how many files there were. A bucket has neither.
+    async fn tidy(&self, _prefix: &StoragePath, _before: SystemTime) -> Result<u64> {
         Ok(0)
     }
 
@@ -303,6 +326,17 @@ pub enum Addresses {
     Never,
     /// It may give an address for an object.
     Possible,
+}
+
+/// What came of asking for a lock.
+#[derive(Debug)]
+pub enum Hold {
+    /// It is the caller's, for as long as the file is open.
+    Mine(File),
+    /// A process that lives has it.
+    Another,
+    /// The store does not know of the end of processes.
+    Unknowable,
 }
 
 /// What to do about unfinished writes.

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Addresses, Capabilities, Driver, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result, StagedWrite,
-    Stat, StoragePath, Tree, Unfinished, WriteMode,
+    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result,
+    StagedWrite, Stat, StoragePath, Tree, Unfinished, WriteMode,
 };
 
 /// Called with distribution's name for the action and how long it took.
@@ -77,6 +77,18 @@ impl Driver for Observed {
         self.timed("Delete", self.inner.delete_many(paths)).await
     }
 
+    async fn delete_once(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()> {
+        self.timed("Delete", self.inner.delete_once(paths, issued)).await
+    }
+
+    async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
+        self.inner.tidy(prefix, before).await
+    }
+
+    async fn hold(&self, path: &StoragePath) -> Result<Hold> {
+        self.inner.hold(path).await
+    }
+
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {
         self.timed("Delete", self.inner.delete_prefix(prefix)).await
     }
@@ -111,6 +123,10 @@ impl Driver for Observed {
 
     async fn tree(&self, prefix: &StoragePath, page: &ListPage) -> Result<Tree> {
         self.timed("Walk", self.inner.tree(prefix, page)).await
+    }
+
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
+        self.timed("Walk", self.inner.leaves(prefix, leaf, page)).await
     }
 
     async fn unfinished_writes(&self, before: SystemTime, what: Unfinished) -> Result<u64> {

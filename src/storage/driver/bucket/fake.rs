@@ -211,9 +211,10 @@ impl Service for Fake {
         .await
     }
 
-    async fn delete(&self, keys: &[String]) -> Result<()> {
+    async fn delete(&self, keys: &[String], sending: Sending) -> Result<()> {
         assert!((1..=MOST_KEYS).contains(&keys.len()), "{} keys at once", keys.len());
-        self.change("delete", &keys[0], |inner| {
+        let verb = if matches!(sending, Sending::Once { .. }) { "delete once" } else { "delete" };
+        self.change(verb, &keys[0], |inner| {
             for key in keys {
                 inner.objects.remove(key);
             }

@@ -1,8 +1,10 @@
 //! Removing many keys: batches as large as a request takes, several at once.
 
+use std::time::SystemTime;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::{Depth, ListQuery, MOST_KEYS, Service, list};
+use super::{Depth, ListQuery, MOST_KEYS, Sending, Service, list};
 use crate::storage::driver::More;
 use crate::storage::error::Result;
 
@@ -11,7 +13,16 @@ const DELETES_AT_ONCE: usize = 4;
 
 /// Removes the objects at `keys`.
 pub(super) async fn delete(service: &dyn Service, keys: Vec<String>) -> Result<()> {
-    let batches = keys.chunks(MOST_KEYS).map(|batch| service.delete(batch));
+    send(service, keys, Sending::AsOftenAsNeeded).await
+}
+
+/// Removes the objects at `keys`; after `Ok` no request is left that could take effect later.
+pub(super) async fn delete_once(service: &dyn Service, keys: Vec<String>, issued: SystemTime) -> Result<()> {
+    send(service, keys, Sending::Once { issued }).await
+}
+
+async fn send(service: &dyn Service, keys: Vec<String>, sending: Sending) -> Result<()> {
+    let batches = keys.chunks(MOST_KEYS).map(|batch| service.delete(batch, sending));
     stream::iter(batches.collect::<Vec<_>>()).buffer_unordered(DELETES_AT_ONCE).try_collect().await
 }
 
@@ -27,7 +38,7 @@ pub(super) async fn delete_below(service: &dyn Service, prefix: &str) -> Result<
     });
     pages
         .try_for_each_concurrent(DELETES_AT_ONCE, |keys| async move {
-            if keys.is_empty() { Ok(()) } else { service.delete(&keys).await }
+            if keys.is_empty() { Ok(()) } else { service.delete(&keys, Sending::AsOftenAsNeeded).await }
         })
         .await
 }

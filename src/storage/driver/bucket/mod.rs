@@ -152,6 +152,11 @@ impl Driver for Bucket {
         keys::delete(&*self.store.service, paths.iter().map(|path| self.store.key(path)).collect()).await
     }
 
+    async fn delete_once(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()> {
+        let keys = paths.iter().map(|path| self.store.key(path)).collect();
+        keys::delete_once(&*self.store.service, keys, issued).await
+    }
+
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {
         keys::delete_below(&*self.store.service, &format!("{}/", self.store.key(prefix))).await
     }

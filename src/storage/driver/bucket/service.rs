@@ -42,7 +42,9 @@ pub(in crate::storage::driver) trait Service: Send + Sync + fmt::Debug + 'static
     async fn put(&self, key: &str, content: Payload, mode: WriteMode) -> Result<()>;
 
     /// Removes at most [`MOST_KEYS`] objects. Missing ones are not errors; every key that was refused is one.
-    async fn delete(&self, keys: &[String]) -> Result<()>;
+    ///
+    /// With [`Sending::Once`] `Ok` says that every request was answered, so that none can take effect later.
+    async fn delete(&self, keys: &[String], sending: Sending) -> Result<()>;
 
     /// One page of the keys that begin with `query.prefix`.
     async fn list(&self, query: &ListQuery<'_>) -> Result<KeyPage>;
@@ -85,6 +87,18 @@ pub(in crate::storage::driver) trait Service: Send + Sync + fmt::Debug + 'static
 
     /// What requests to the store must keep within.
     fn limits(&self) -> Limits;
+}
+
+/// Whether a service repeats a request that failed before it tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::storage::driver) enum Sending {
+    /// While that may help. A request whose answer was lost may then take effect after the one that was answered.
+    AsOftenAsNeeded,
+    /// Never, unless it is certain that the store refused the one before.
+    Once {
+        /// The time that the request is signed with, so that the store refuses it when it is old.
+        issued: SystemTime,
+    },
 }
 
 /// Most keys that one request deletes or lists, of S3 and OSS alike.

@@ -63,13 +63,13 @@ impl Shared {
 
 /// Whether names were left out of a listing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Extent {
+pub(super) enum Extent {
     Whole,
     Part,
 }
 
 /// The names in `directory` in byte order; of a directory with very many only those that `page` needs.
-fn sorted_names(directory: &OwnedFd, page: &ListPage) -> Result<(Vec<Entry>, Extent), Errno> {
+pub(super) fn sorted_names(directory: &OwnedFd, page: &ListPage) -> Result<(Vec<Entry>, Extent), Errno> {
     let mut names: Vec<Entry> = Vec::new();
     let mut extent = Extent::Whole;
     // One more than fits on the page tells whether there is another.

@@ -8,11 +8,14 @@ mod directories;
 mod disk;
 mod failure;
 mod inline;
+mod leaves;
 mod list;
 mod listings;
+mod lock;
 mod open;
 mod read;
 mod staged;
+mod tidy;
 mod write;
 
 #[cfg(test)]
@@ -21,6 +24,7 @@ mod crash;
 mod tests;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,7 +36,7 @@ use self::directories::Directories;
 use self::disk::Disk;
 use self::inline::Inline;
 use self::listings::Listings;
-use super::{Driver, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, WriteMode};
+use super::{Driver, Hold, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, WriteMode};
 use crate::storage::config::Filesystem as Config;
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
@@ -138,6 +142,20 @@ impl Driver for Filesystem {
         self.shared.run("remove", first, move |shared| shared.delete_many(&paths)).await
     }
 
+    async fn delete_once(&self, paths: &[StoragePath], _issued: SystemTime) -> Result<()> {
+        self.delete_many(paths).await
+    }
+
+    async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
+        let target = prefix.clone();
+        self.shared.run("tidy", prefix, move |shared| shared.tidy(&target, before)).await
+    }
+
+    async fn hold(&self, path: &StoragePath) -> Result<Hold> {
+        let name = path.clone();
+        self.shared.run("lock", path, move |shared| shared.hold(&name)).await
+    }
+
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {
         let target = prefix.clone();
         self.shared.run("remove", prefix, move |shared| shared.delete_prefix(&target)).await
@@ -145,6 +163,11 @@ impl Driver for Filesystem {
 
     async fn list(&self, prefix: &StoragePath, page: &ListPage) -> Result<Listing> {
         self.shared.list(prefix, page).await
+    }
+
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
+        let (wanted, leaf, page) = (prefix.clone(), leaf.to_owned(), page.clone());
+        self.shared.run("list", prefix, move |shared| shared.leaves(&wanted, &leaf, &page)).await
     }
 
     async fn presigned_url(&self, _path: &StoragePath, _method: PresignMethod) -> Result<Option<String>> {

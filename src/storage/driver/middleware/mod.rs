@@ -16,8 +16,8 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
 use super::{
-    Addresses, Capabilities, Driver, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result, StagedWrite,
-    Stat, StoragePath, Tree, Unfinished, WriteMode,
+    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result,
+    StagedWrite, Stat, StoragePath, Tree, Unfinished, WriteMode,
 };
 use crate::storage::error::{Error, Retry};
 
@@ -205,6 +205,18 @@ impl Driver for Addressed {
 
     async fn delete_many(&self, paths: &[StoragePath]) -> Result<()> {
         self.inner.delete_many(paths).await
+    }
+
+    async fn delete_once(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()> {
+        self.inner.delete_once(paths, issued).await
+    }
+
+    async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
+        self.inner.tidy(prefix, before).await
+    }
+
+    async fn hold(&self, path: &StoragePath) -> Result<Hold> {
+        self.inner.hold(path).await
     }
 
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {

@@ -15,7 +15,7 @@ use super::credentials::Provider;
 use super::failure::{Failure, Refusal};
 use super::payload::{body, crc64};
 use super::sign::{self, Signable, encoded_query};
-use crate::storage::driver::bucket::Payload;
+use crate::storage::driver::bucket::{Payload, Sending};
 
 /// How often a request is sent before its failure is told.
 const ATTEMPTS: u32 = 6;
@@ -53,6 +53,7 @@ pub(super) struct Request<'a> {
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Payload,
     pub(super) work: Work,
+    pub(super) sending: Sending,
 }
 
 /// How long a request keeps the store busy.
@@ -68,7 +69,16 @@ impl<'a> Request<'a> {
     /// A request without parameters, headers and body.
     pub(super) fn new(operation: &'static str, method: Method, key: &'a str) -> Self {
         let (query, headers) = (Vec::new(), Vec::new());
-        Self { operation, method, key, query, headers, body: Payload::default(), work: Work::Transfer }
+        Self {
+            operation,
+            method,
+            key,
+            query,
+            headers,
+            body: Payload::default(),
+            work: Work::Transfer,
+            sending: Sending::AsOftenAsNeeded,
+        }
     }
 
     pub(super) fn query(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -88,6 +98,11 @@ impl<'a> Request<'a> {
 
     pub(super) fn in_store(mut self) -> Self {
         self.work = Work::InStore;
+        self
+    }
+
+    pub(super) fn sent(mut self, sending: Sending) -> Self {
+        self.sending = sending;
         self
     }
 
@@ -179,7 +194,8 @@ impl Client {
             failure.tell_repetition(attempt);
             let refreshed = may_forget && failure.is_about_credentials() && self.credentials.forget();
             may_forget &= !refreshed;
-            let again = failure.may_pass() || refreshed;
+            // A refusal of the keys is certain: that request has done nothing and will do nothing.
+            let again = refreshed || (failure.may_pass() && request.sending == Sending::AsOftenAsNeeded);
             if !again || attempt >= ATTEMPTS || started.elapsed() > request.patience() {
                 return Err(failure);
             }
@@ -198,9 +214,13 @@ impl Client {
             query: &request.query,
             headers: &request.headers,
         };
+        let time = match request.sending {
+            Sending::AsOftenAsNeeded => OffsetDateTime::now_utc(),
+            Sending::Once { issued } => issued.into(),
+        };
         let headers = match self.signature {
-            Signature::V4 => sign::v4_headers(signable, &keys, &self.region, OffsetDateTime::now_utc()),
-            Signature::V1 => sign::v1_headers(signable, &keys, OffsetDateTime::now_utc()),
+            Signature::V4 => sign::v4_headers(signable, &keys, &self.region, time),
+            Signature::V1 => sign::v1_headers(signable, &keys, time),
         };
         let url = self.address.url(request.key, &encoded_query(&request.query));
         let mut sending = self.http.request(request.method.clone(), url);

@@ -18,7 +18,7 @@ use super::failure::{Failure, backend};
 use super::payload::crc64;
 use super::sign::KEEPING_SLASHES;
 use super::xml;
-use crate::storage::driver::bucket::{Depth, Fetched, Head, KeyEntry, KeyPage, ListQuery, Payload, Version};
+use crate::storage::driver::bucket::{Depth, Fetched, Head, KeyEntry, KeyPage, ListQuery, Payload, Sending, Version};
 use crate::storage::driver::{More, WriteMode};
 use crate::storage::error::{Error, Result, Retry};
 
@@ -118,9 +118,9 @@ impl Oss {
         Ok(length == Some(content.length()) && told == Some(crc64(content)))
     }
 
-    pub(super) async fn delete_objects(&self, keys: &[String]) -> Result<()> {
+    pub(super) async fn delete_objects(&self, keys: &[String], sending: Sending) -> Result<()> {
         if let [key] = keys {
-            let request = Request::new("delete", Method::DELETE, key);
+            let request = Request::new("delete", Method::DELETE, key).sent(sending);
             return match self.call(&request).await {
                 Err(error) if !error.is_not_found() => Err(error),
                 _ => Ok(()),
@@ -132,7 +132,8 @@ impl Oss {
             .query("delete", "")
             .header("content-type", "application/xml")
             .header("content-md5", md5_of([&document]))
-            .body(document);
+            .body(document)
+            .sent(sending);
         let reply = match self.client.call(&request).await {
             Ok(reply) => reply,
             Err(failure) => return Err(self.error(&Request { key: first, ..request.clone() }, failure)),

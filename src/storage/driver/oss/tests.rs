@@ -2,6 +2,7 @@
 //! refusals turn into. At the end, the contract of all drivers.
 
 use std::collections::HashMap;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::TryStreamExt;
@@ -104,7 +105,7 @@ async fn names_of_every_kind_are_signed_as_they_are_sent() {
         let page = oss.list(&query).await.unwrap();
         let listed: Vec<&str> = page.objects.iter().map(|object| object.key.as_str()).collect();
         assert_eq!(listed, ["a b", "a%b", "a'()*!~b", "a+b", "a//b", "a?b&c=d"]);
-        oss.delete(&keys.map(str::to_owned)).await.unwrap();
+        oss.delete(&keys.map(str::to_owned), Sending::AsOftenAsNeeded).await.unwrap();
         assert!(oss.list(&query).await.unwrap().objects.is_empty());
     }
 }
@@ -166,6 +167,21 @@ async fn what_may_pass_is_tried_again() {
     let error = oss.put("k", text("x"), WriteMode::Overwrite).await.unwrap_err();
     assert!(matches!(error, Error::Backend { retry: Retry::Pointless, .. }), "{error}");
     assert_eq!(server.take_requests().len(), 1, "what stays refused is not asked again");
+}
+
+#[tokio::test]
+async fn a_removal_that_is_sent_once_tells_of_every_request_that_may_act_later() {
+    let (oss, server) = start();
+    for keys in [&["a"][..], &["a", "b"]] {
+        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
+        for mishap in [Mishap::Unanswered, Mishap::Refused(503, "Throttling"), Mishap::Refused(500, "InternalError")] {
+            server.next_meet(std::slice::from_ref(&mishap));
+            server.take_requests();
+            oss.delete(&keys, Sending::Once { issued: SystemTime::now() }).await.unwrap_err();
+            assert_eq!(server.take_requests().len(), 1, "{mishap:?}");
+        }
+        oss.delete(&keys, Sending::Once { issued: SystemTime::now() }).await.unwrap();
+    }
 }
 
 #[tokio::test]

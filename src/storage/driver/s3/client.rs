@@ -2,7 +2,7 @@
 //!
 //! Must not know what requests are for. Checksum headers and chunked signatures are off: many stores refuse them.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::provider_config::ProviderConfig;
@@ -13,6 +13,7 @@ use aws_sdk_s3::config::{
     AppName, BehaviorVersion, Builder, Credentials as Keys, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, SharedCredentialsProvider, SharedHttpClient, StalledStreamProtectionConfig,
 };
+use aws_smithy_async::time::StaticTimeSource;
 use aws_smithy_http_client::{Connector, proxy::ProxyConfig, tls};
 use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpConnector, http_client_fn};
 
@@ -72,6 +73,12 @@ pub(super) fn timeouts_for(length: u64) -> Builder {
 /// The timeouts of a request over which the store may work for long.
 pub(super) fn timeouts_for_work() -> Builder {
     with_attempt_timeout(STORE_WORK_TIMEOUT)
+}
+
+/// For a request that must not be repeated behind the caller's back: after an answer nothing of it is under way.
+/// The store refuses it 15 minutes after `issued`.
+pub(super) fn sent_once(issued: SystemTime) -> Builder {
+    timeouts_for_work().retry_config(RetryConfig::disabled()).time_source(StaticTimeSource::new(issued))
 }
 
 fn with_attempt_timeout(timeout: Duration) -> Builder {

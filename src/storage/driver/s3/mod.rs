@@ -25,7 +25,7 @@ use async_trait::async_trait;
 
 use super::bucket::{
     Bucket, Fetched, Head, KeyPage, Limits, ListQuery, Multipart, MultipartMarker, MultipartPage, PartTag, Payload,
-    Service, Version,
+    Sending, Service, Version,
 };
 use super::{Driver, PresignMethod, WriteMode};
 use crate::storage::error::{Result, Retry};
@@ -85,8 +85,8 @@ impl Service for S3 {
         self.put_object(key, &content, mode).await
     }
 
-    async fn delete(&self, keys: &[String]) -> Result<()> {
-        self.delete_objects(keys).await
+    async fn delete(&self, keys: &[String], sending: Sending) -> Result<()> {
+        self.delete_objects(keys, sending).await
     }
 
     async fn list(&self, query: &ListQuery<'_>) -> Result<KeyPage> {

@@ -7,12 +7,12 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectI
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::S3;
-use super::client::{timeouts_for, timeouts_for_work};
+use super::client::{sent_once, timeouts_for, timeouts_for_work};
 use super::failure::{Answer, Request, backend, failed};
 use super::objects::{length, time};
 use super::payload::body;
 use super::wire::ContentMd5;
-use crate::storage::driver::bucket::{Multipart, MultipartMarker, MultipartPage, PartTag, Payload};
+use crate::storage::driver::bucket::{Multipart, MultipartMarker, MultipartPage, PartTag, Payload, Sending};
 use crate::storage::error::{Error, Result, Retry};
 
 /// Objects that are deleted one by one at once, in stores that delete no other way.
@@ -141,23 +141,24 @@ impl S3 {
         Ok(MultipartPage { uploads, next })
     }
 
-    pub(super) async fn delete_objects(&self, keys: &[String]) -> Result<()> {
+    pub(super) async fn delete_objects(&self, keys: &[String], sending: Sending) -> Result<()> {
         match keys {
             [] => return Ok(()),
-            [only] => return self.delete_one(only).await,
-            _ if self.deletes_singly.load(Ordering::Relaxed) => return self.delete_singly(keys).await,
+            [only] => return self.delete_one(only, sending).await,
+            _ if self.deletes_singly.load(Ordering::Relaxed) => return self.delete_singly(keys, sending).await,
             _ => {}
         }
+        let rounds = if sending == Sending::AsOftenAsNeeded { DELETE_ROUNDS } else { 1 };
         let mut keys = keys.to_vec();
         for round in 1.. {
-            match self.delete_together(&keys).await? {
+            match self.delete_together(&keys, sending).await? {
                 Deleted::All => break,
                 Deleted::Unknown => {
                     tracing::info!("the store does not delete several objects by one request; they go one by one");
                     self.deletes_singly.store(true, Ordering::Relaxed);
-                    return self.delete_singly(&keys).await;
+                    return self.delete_singly(&keys, sending).await;
                 }
-                Deleted::Left(_, error) if round == DELETE_ROUNDS => return Err(error),
+                Deleted::Left(_, error) if round == rounds => return Err(error),
                 Deleted::Left(left, _) => keys = left,
             }
             tokio::time::sleep(Duration::from_millis(100) * 2_u32.pow(round)).await;
@@ -165,14 +166,18 @@ impl S3 {
         Ok(())
     }
 
-    async fn delete_together(&self, keys: &[String]) -> Result<Deleted> {
+    async fn delete_together(&self, keys: &[String], sending: Sending) -> Result<Deleted> {
         let request = Request { operation: "delete several from", key: keys.first().map_or("", String::as_str) };
         let unfit = |error: aws_sdk_s3::error::BuildError| backend(request, Retry::Pointless, error.to_string());
         let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(key).build());
         let objects = objects.collect::<Result<Vec<_>, _>>().map_err(unfit)?;
         let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build().map_err(unfit)?;
         let delete = self.requests().delete_objects().bucket(&self.config.bucket).delete(delete);
-        let answer = match delete.customize().interceptor(ContentMd5).send().await {
+        let mut delete = delete.customize().interceptor(ContentMd5);
+        if let Sending::Once { issued } = sending {
+            delete = delete.config_override(sent_once(issued));
+        }
+        let answer = match delete.send().await {
             Ok(answer) => answer,
             Err(error) if Answer::of(&error).is_some_and(|answer| answer.is_unknown_request()) => {
                 return Ok(Deleted::Unknown);
@@ -200,14 +205,18 @@ impl S3 {
         })
     }
 
-    async fn delete_singly(&self, keys: &[String]) -> Result<()> {
-        let deletions: Vec<_> = keys.iter().map(|key| self.delete_one(key)).collect();
+    async fn delete_singly(&self, keys: &[String], sending: Sending) -> Result<()> {
+        let deletions: Vec<_> = keys.iter().map(|key| self.delete_one(key, sending)).collect();
         stream::iter(deletions).buffer_unordered(DELETES_AT_ONCE).try_collect().await
     }
 
-    async fn delete_one(&self, key: &str) -> Result<()> {
+    async fn delete_one(&self, key: &str, sending: Sending) -> Result<()> {
         let request = Request { operation: "delete", key };
-        match self.requests().delete_object().bucket(&self.config.bucket).key(key).send().await {
+        let mut delete = self.requests().delete_object().bucket(&self.config.bucket).key(key).customize();
+        if let Sending::Once { issued } = sending {
+            delete = delete.config_override(sent_once(issued));
+        }
+        match delete.send().await {
             Ok(_) => Ok(()),
             Err(error) => match failed(request, &error, &self.config) {
                 Error::NotFound { .. } => Ok(()),

@@ -1,6 +1,6 @@
 //! The service against an S3 server in this process: what goes over the wire, and what refusals turn into.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::TryStreamExt;
 
@@ -142,7 +142,7 @@ async fn nothing_on_the_wire_that_only_some_stores_understand() {
     for key in ["a", "b", "c"] {
         put(&s3, key, key).await;
     }
-    s3.delete(&["a".to_owned(), "b".to_owned(), "missing".to_owned()]).await.unwrap();
+    s3.delete(&["a".to_owned(), "b".to_owned(), "missing".to_owned()], Sending::AsOftenAsNeeded).await.unwrap();
     let upload = s3.begin_multipart("big").await.unwrap();
     let part = s3.upload_part(&upload, 1, text("all of it")).await.unwrap();
     s3.complete_multipart(&upload, &[part]).await.unwrap();
@@ -170,10 +170,29 @@ async fn a_store_that_deletes_singly_is_asked_once_only() {
             put(&s3, key, "x").await;
         }
         server.forget_requests();
-        s3.delete(&keys).await.unwrap();
+        s3.delete(&keys, Sending::AsOftenAsNeeded).await.unwrap();
         let together = server.requests().iter().filter(|request| request.method == "POST").count();
         assert_eq!(together, usize::from(round == 0));
         assert!(s3.head("k7").await.unwrap_err().is_not_found());
+    }
+}
+
+#[tokio::test]
+async fn a_removal_that_is_sent_once_tells_of_every_request_that_may_act_later() {
+    let many: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
+    for (habits, keys) in [(&[][..], &many[..1]), (&[], &many), (&[Habit::NoDeleteObjects], &many)] {
+        let server = server_with(habits);
+        let s3 = connect(&server).await;
+        s3.delete(keys, Sending::Once { issued: SystemTime::now() }).await.unwrap();
+        for (status, code) in [(503, "SlowDown"), (500, "InternalError")] {
+            server.refuse_next(1, status, code);
+            server.forget_requests();
+            s3.delete(keys, Sending::Once { issued: SystemTime::now() }).await.unwrap_err();
+            let mut sent: Vec<_> = server.requests().into_iter().map(|request| request.path).collect();
+            sent.sort();
+            assert!(sent.windows(2).all(|two| two[0] != two[1]), "{sent:?}");
+            s3.delete(keys, Sending::AsOftenAsNeeded).await.unwrap();
+        }
     }
 }
 

@@ -1,0 +1,55 @@
+//! The removal of a whole repository: its tags, and then a collection of it alone, so that a push that goes on beside it
+//! either finds its parts gone before it is acknowledged, or keeps them.
+
+use std::time::SystemTime;
+
+use super::mark::{Scope, Spare};
+use super::plan::Garbage;
+use super::references::Known;
+use super::{Collector, Error, Mode, Report, Watcher, Writers};
+use crate::oci::RepositoryName;
+use crate::storage::collection::EpochId;
+
+impl Collector {
+    /// Removes the tags, manifests and links of the repository. Its content goes with the next collection, as far as no
+    /// other repository needs it.
+    ///
+    /// # Errors
+    /// [`Error::NoRepository`] when nothing is there; otherwise as [`Collector::collect`]. Tags may have gone then.
+    pub async fn remove_repository(&self, name: &RepositoryName, tell: Watcher<'_>) -> Result<Report, Error> {
+        let mut report = Report { repositories: 1, ..Report::default() };
+        let removing = self.config.mode == Mode::Remove;
+        if removing {
+            report.recovered = self.recover(tell).await?;
+            if self.config.writers == Writers::Online {
+                self.refuse_forgetful_store().await?;
+                self.refuse_mixed_use().await?;
+            }
+        }
+        let tags = self.store.survey_manifests(name).await?.tags;
+        if removing {
+            for tag in &tags {
+                self.store.delete_tag(name, tag).await?;
+            }
+        }
+        let scope = Scope::Repository(name);
+        let mut known = Known::default();
+        // Nothing has a tag any more, or had one.
+        let spare = Spare::YoungerThan(SystemTime::now() + std::time::Duration::from_hours(24));
+        let marked = self.mark(scope, spare, &mut known, tell).run().await?;
+        let garbage = Garbage::of_repositories(&marked);
+        report.eligible = garbage.tally;
+        if tags.is_empty() && garbage.keys.is_empty() && !self.store.repository_exists(name).await? {
+            return Err(Error::NoRepository(name.clone()));
+        }
+        if !removing {
+            return Ok(report);
+        }
+        self.work_off(scope, EpochId::random(), &garbage, &mut known, tell, &mut report).await?;
+        if let Some(mut noted) = self.store.tagged_repositories().await? {
+            noted.retain(|other| other != name);
+            self.store.note_tagged_repositories(&noted).await?;
+        }
+        Ok(report)
+    }
+}

@@ -1,0 +1,118 @@
+//! The removal of what a verdict dooms: manifests, then links, then content; and the certainty that it is over.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::collect::Watcher;
+use super::pulse::Pulse;
+use super::references::{self, Known};
+use super::{Collection, Error, Event};
+use crate::oci::{Digest, RepositoryName};
+use crate::storage::collection::Key;
+use crate::storage::driver::Latency;
+use crate::storage::{Error as StorageError, Retry, Store};
+
+/// Things removed between two looks whether this collector may go on: what S3 removes by one request.
+const AT_ONCE: usize = 1000;
+
+/// Attempts at one removal that fails for a reason likely to pass.
+const ATTEMPTS: u32 = 6;
+
+/// What went before the removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Nothing.
+    Nothing,
+    /// Somebody who died may have begun it, and requests of theirs may still be on their way.
+    SomebodyElse,
+}
+
+/// Removes what is doomed.
+pub(super) struct Sweep<'a> {
+    pub(super) store: &'a Store,
+    pub(super) config: &'a Collection,
+    pub(super) pulse: &'a Pulse,
+    pub(super) tell: Watcher<'a>,
+}
+
+impl Sweep<'_> {
+    /// Removes `doomed` and returns when it is certain that no request to remove any of it can take effect any more. A
+    /// request to a bucket that was answered is over; one that was not may arrive as long as it is good for.
+    pub(super) async fn run(&self, known: &mut Known, doomed: &[Key], before: Before) -> Result<(), Error> {
+        let (store, limit) = (self.store, self.config.manifest_limit);
+        let mut revisions: BTreeMap<&RepositoryName, Vec<(Digest, Option<Digest>)>> = BTreeMap::new();
+        let mut links: BTreeMap<&RepositoryName, Vec<Digest>> = BTreeMap::new();
+        let mut blobs = Vec::new();
+        for key in doomed {
+            match key {
+                Key::Revision(name, digest) => {
+                    let subject = subject(store, known, limit, name, digest).await?;
+                    revisions.entry(name).or_default().push((*digest, subject));
+                }
+                Key::Link(name, digest) => links.entry(name).or_default().push(*digest),
+                Key::Blob(digest) => blobs.push(*digest),
+            }
+        }
+        let mut certain = before == Before::Nothing;
+        for (name, doomed) in &revisions {
+            for part in doomed.chunks(AT_ONCE) {
+                certain &= self.persistently(|issued| store.sweep_revisions(name, part, issued)).await?;
+            }
+        }
+        for (name, doomed) in &links {
+            for part in doomed.chunks(AT_ONCE) {
+                certain &= self.persistently(|issued| store.sweep_links(name, part, issued)).await?;
+            }
+        }
+        let parts = blobs.chunks(AT_ONCE).map(|part| self.persistently(|issued| store.sweep_blobs(part, issued)));
+        let mut parts = stream::iter(parts.collect::<Vec<_>>()).buffer_unordered(store.questions_at_once().min(4));
+        while let Some(part) = parts.try_next().await? {
+            certain &= part;
+        }
+        if !certain && store.latency() == Latency::Remote {
+            (self.tell)(Event::WaitingForRequests(self.config.request_lifetime));
+            tokio::time::sleep(self.config.request_lifetime).await;
+        }
+        Ok(())
+    }
+
+    /// Does `work`, again while it fails for a reason likely to pass. Whether the first attempt succeeded, so that no
+    /// request is left that may take effect later.
+    async fn persistently<F: Future<Output = Result<(), StorageError>>>(
+        &self,
+        work: impl Fn(SystemTime) -> F,
+    ) -> Result<bool, Error> {
+        let mut attempt = 1;
+        loop {
+            match work(self.pulse.issue()?).await {
+                Ok(()) => return Ok(attempt == 1),
+                Err(StorageError::Backend { retry: Retry::Later, .. }) if attempt < ATTEMPTS => {
+                    tokio::time::sleep(Duration::from_millis(200) * 2u32.pow(attempt)).await;
+                    attempt += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// The subject of a doomed manifest, whose entry in the referrers index goes with it.
+async fn subject(
+    store: &Store,
+    known: &mut Known,
+    limit: u64,
+    name: &RepositoryName,
+    digest: &Digest,
+) -> Result<Option<Digest>, Error> {
+    if let Some(references) = known.get(digest) {
+        return Ok(references.subject);
+    }
+    match references::read(store, name, digest, digest, limit).await {
+        Ok(references) => Ok(references.and_then(|references| references.subject)),
+        // It is doomed already. An entry without its manifest is never shown.
+        Err(Error::Unreadable { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
