@@ -7,6 +7,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a measurement that fails says so loudly"
 )]
@@ -110,9 +111,9 @@ fn config(directory: &Path, signers: &[(Algorithm, EncodingKey)]) -> Config {
         service: "service".to_owned(),
         issuer: "issuer".to_owned(),
         root_cert_bundle: None,
+        server: None,
         jwks: Some(KeySet::File(jwks)),
         algorithms: SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec(),
-        server: None,
     };
     let htpasswd = HtpasswdConfig { realm: "registry".to_owned(), path: htpasswd };
     Config::Closed(Box::new(Ways { htpasswd: Some(htpasswd), token: Some(token), ..Ways::default() }))

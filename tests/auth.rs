@@ -71,9 +71,9 @@ async fn the_realm_on_ones_own_host_has_the_scheme_that_the_client_used() {
         service: "registry.example".to_owned(),
         issuer: "auth.example".to_owned(),
         root_cert_bundle: Some(bundle),
+        server: None,
         jwks: None,
         algorithms: Vec::new(),
-        server: None,
     };
     let config = Config::Closed(Box::new(Ways { token: Some(token), ..Ways::default() }));
     let berth = Berth::guarded(Driver::Memory, Authenticator::open(config).unwrap());
@@ -143,9 +143,9 @@ async fn a_key_that_appears_at_its_address_is_found_when_a_token_names_it() {
         service: "registry.example".to_owned(),
         issuer: "auth.example".to_owned(),
         root_cert_bundle: None,
+        server: None,
         jwks: Some(KeySet::Address(address)),
         algorithms: SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec(),
-        server: None,
     };
     let config = Config::Closed(Box::new(Ways { token: Some(token), ..Ways::default() }));
     let berth = Berth::guarded(Driver::Memory, Authenticator::open(config).unwrap());

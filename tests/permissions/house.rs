@@ -64,9 +64,9 @@ fn config(directory: &Path, signer: &EncodingKey) -> Config {
         service: "registry.example".to_owned(),
         issuer: "auth.example".to_owned(),
         root_cert_bundle: None,
+        server: None,
         jwks: Some(KeySet::File(jwks)),
         algorithms: SigningAlgorithm::ALL.map(|(_, algorithm)| algorithm).to_vec(),
-        server: None,
     };
     let htpasswd = HtpasswdConfig { realm: "registry".to_owned(), path: htpasswd };
     let groups = [("readers".to_owned(), vec!["olga".to_owned()])].into();

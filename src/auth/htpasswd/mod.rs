@@ -122,14 +122,15 @@ impl Htpasswd {
         }
     }
 
-    /// What the password of `user` hashes to; `None` when there is no such user, or a robot of that name whose time is over.
+    /// What the password of `user` hashes to; `None` when there is no such user, or a robot whose time has ended.
     pub(super) fn hash_of(&self, user: &str) -> Option<String> {
-        let robots = self.robots.load();
-        match robots.expires.get(user) {
-            Some(expires) if *expires <= unix_time() => None,
-            Some(_) => robots.users.hash_of(user).map(str::to_owned),
-            None => self.users.as_ref()?.current().hash_of(user).map(str::to_owned),
+        let robots = self.robots.load_full();
+        if robots.expires.get(user).is_some_and(|expires| *expires <= unix_time()) {
+            return None;
         }
+        let users = self.users.as_ref().map(Watched::current).unwrap_or_default();
+        let entry = file::entry([&robots.users, &users], user, 0);
+        entry.known.then(|| entry.hash.into_owned())
     }
 
     /// A digest of `words` that nobody else can compute, each with its length so that they cannot run together.

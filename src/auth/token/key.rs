@@ -48,9 +48,9 @@ pub(super) struct Key {
 /// A key as its library wants it.
 #[derive(Debug, Clone)]
 enum Prepared {
-    /// jsonwebtoken's, which it takes apart again for each token: cheap for RSA.
+    /// jsonwebtoken's.
     Decoding(DecodingKey),
-    /// A point on its curve, looked at once: a fifth of the time of a verification. jsonwebtoken does not know P-521.
+    /// A point on its curve, parsed once where jsonwebtoken parses it for each token. It does not know P-521 either.
     Point(Box<ParsedPublicKey>),
     /// What is no point on its curve; verifies nothing.
     Unusable,
