@@ -69,6 +69,7 @@ collect_in_a_loop() {
         done
     ) 2> /dev/null &
     loops+=("$!")
+    started+=("$!")
     disown "$!"
 }
 
