@@ -21,6 +21,9 @@ use crate::storage::{self, NewManifest};
 /// How long a push waits for a collector that is just deciding about what it needs.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How often a push starts over however long that took: a process that was stopped meanwhile has not waited.
+const LEAST_ATTEMPTS: usize = 3;
+
 /// Between two looks while waiting.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -62,22 +65,21 @@ impl Registry {
     pub(super) async fn publish_manifest(&self, name: &RepositoryName, new: NewManifest<'_>) -> Result<()> {
         let begun = Instant::now();
         let mut former = Vec::new();
-        loop {
+        for attempt in 1.. {
             let (before, children) = self.look_and_check(name, new.manifest).await?;
-            let attempt = self.publish_once(name, new, &before, &children, begun, &mut former).await;
-            match attempt {
+            let published = self.publish_once(name, new, &before, &children, &mut former).await;
+            match published {
                 Ok(Settled::Yes) if begun.elapsed() < LONGEST_REQUEST => return Ok(()),
-                Ok(Settled::StartOver) if begun.elapsed() < PATIENCE => {}
-                Ok(_) => {
-                    self.put_back(name, &new.manifest.digest(), &former).await;
-                    return Err(Error::BeingCollected);
-                }
+                Ok(Settled::StartOver) if attempt < LEAST_ATTEMPTS || begun.elapsed() < PATIENCE => {}
+                Ok(_) => break,
                 Err(error) => {
                     self.put_back(name, &new.manifest.digest(), &former).await;
                     return Err(error);
                 }
             }
         }
+        self.put_back(name, &new.manifest.digest(), &former).await;
+        Err(Error::BeingCollected)
     }
 
     /// Looks at the epochs before the first push comes, which then need not.
@@ -128,14 +130,13 @@ impl Registry {
         new: NewManifest<'_>,
         before: &Epochs,
         children: &[Manifest],
-        begun: Instant,
         former: &mut Vec<(Tag, Option<Digest>)>,
     ) -> Result<Settled> {
         let digest = new.manifest.digest();
         self.store.put_manifest(name, new).await?;
         if !before.active.is_empty() {
             // A collector is at work: what is tagged should be safe before the tag moves.
-            if self.settle(name, new.manifest, children, before, begun).await? == Settled::StartOver {
+            if self.settle(name, new.manifest, children, before).await? == Settled::StartOver {
                 return Ok(Settled::StartOver);
             }
             if former.is_empty() {
@@ -148,7 +149,7 @@ impl Registry {
         if !new.tags.is_empty() {
             self.store.point_tags(name, new.tags, &digest).await?;
         }
-        self.settle(name, new.manifest, children, before, begun).await
+        self.settle(name, new.manifest, children, before).await
     }
 
     /// Looks at the epochs, after publishing, and asks those that concern the push to spare it.
@@ -158,7 +159,6 @@ impl Registry {
         manifest: &Manifest,
         children: &[Manifest],
         before: &Epochs,
-        begun: Instant,
     ) -> Result<Settled> {
         let now = self.epochs().await?;
         if now.ended_since(before) {
@@ -182,7 +182,7 @@ impl Registry {
             }
         }
         for (epoch, ours) in concerned {
-            if self.spared(epoch, &ours, begun).await? == Settled::StartOver {
+            if self.spared(epoch, &ours).await? == Settled::StartOver {
                 return Ok(Settled::StartOver);
             }
         }
@@ -190,7 +190,8 @@ impl Registry {
     }
 
     /// Whether `epoch` spares `ours`, which it was asked to. Waits for its verdict, and for its end if it does not.
-    async fn spared(&self, epoch: EpochId, ours: &[Fingerprint], begun: Instant) -> Result<Settled> {
+    async fn spared(&self, epoch: EpochId, ours: &[Fingerprint]) -> Result<Settled> {
+        let begun = Instant::now();
         if !self.store.is_closed(epoch).await? {
             return Ok(Settled::Yes);
         }

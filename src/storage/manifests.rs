@@ -9,7 +9,7 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
 use super::blobs::Ahead;
-use super::driver::ListPage;
+use super::driver::{Latency, ListPage, WriteMode};
 use super::layout::{RepositoryPaths, StoragePath, blob_data};
 use super::{Error, LARGEST_LINK, Result, Store, found, link_content};
 use crate::oci::{Algorithm, DeclaredType, Descriptor, Digest, Manifest, MediaType, RepositoryName, Tag};
@@ -148,7 +148,7 @@ impl Store {
         let manifest = new.manifest;
         let digest = manifest.digest();
         let declared = DeclaredType::of(manifest.bytes());
-        let mut objects = vec![(blob_data(&digest), manifest.bytes().clone())];
+        let mut objects = Vec::new();
         let tells_its_type = match &declared {
             DeclaredType::Named(media_type) | DeclaredType::Shaped(media_type) => media_type == manifest.media_type(),
             DeclaredType::Unknown => false,
@@ -166,6 +166,13 @@ impl Store {
         }
         for tag in new.tags {
             objects.push((paths.tag_index_link(tag, &digest), link_content(&digest)));
+        }
+        let content = (blob_data(&digest), manifest.bytes().clone());
+        match self.latency {
+            // A disk puts them in their places one after the other.
+            Latency::Local => objects.insert(0, content),
+            // A bucket writes all at once, and a link whose content a dead replica left unwritten would be damage.
+            Latency::Remote => self.driver.write(&content.0, content.1, WriteMode::Overwrite).await?,
         }
         self.driver.write_many(objects).await?;
         self.revision_links.insert((name.clone(), digest), digest);
