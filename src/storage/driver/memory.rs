@@ -86,11 +86,8 @@ impl Memory {
         self.stored().get(path.as_str()).cloned().ok_or_else(|| not_found(path))
     }
 
-    fn staged(&self, path: &StoragePath, state: &[u8]) -> Result<Arc<Slot>> {
-        let promised = suspended::decode(path, state)?;
-        let Kept::Staged(slot) = self.get(path)?.content else { return Err(not_found(path)) };
-        suspended::check(path, promised, slot.bytes().len() as u64)?;
-        Ok(slot)
+    fn staged(&self, path: &StoragePath) -> Result<Arc<Slot>> {
+        if let Kept::Staged(slot) = self.get(path)?.content { Ok(slot) } else { Err(not_found(path)) }
     }
 }
 
@@ -188,13 +185,17 @@ impl Driver for Memory {
     }
 
     async fn resume(&self, staging: &StoragePath, state: &[u8]) -> Result<Box<dyn StagedWrite>> {
-        let slot = self.staged(staging, state)?;
-        Ok(Box::new(Held::take(self, staging, slot)?))
+        let promised = suspended::decode(staging, state)?;
+        // As on a disk: whether somebody holds it is found out before what it holds is looked at.
+        let held = Held::take(self, staging, self.staged(staging)?)?;
+        suspended::check(staging, promised, held.slot.bytes().len() as u64)?;
+        Ok(Box::new(held))
     }
 
     async fn staged_length(&self, staging: &StoragePath, state: &[u8]) -> Result<u64> {
-        let slot = self.staged(staging, state)?;
-        let length = slot.bytes().len() as u64;
+        let promised = suspended::decode(staging, state)?;
+        let length = self.staged(staging)?.bytes().len() as u64;
+        suspended::check(staging, promised, length)?;
         Ok(length)
     }
 

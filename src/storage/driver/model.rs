@@ -289,6 +289,21 @@ fn compare(other: &dyn Driver, manners: Manners, operations: &[Operation]) -> Re
     Ok(())
 }
 
+#[test]
+fn a_write_that_is_held_is_busy_even_to_a_state_of_another() {
+    let operations = [
+        Operation::Stage(0),
+        Operation::Append(0, vec![1]),
+        Operation::Suspend(0),
+        Operation::DeletePrefix(7),
+        Operation::Stage(0),
+        Operation::Resume(0),
+    ];
+    let root = tempfile::tempdir().unwrap();
+    let config = Config { root_directory: root.path().to_owned(), max_threads: 4 };
+    compare(&Filesystem::open(&config, Access::ReadWrite).unwrap(), Manners::Any, &operations).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
