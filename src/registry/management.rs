@@ -3,6 +3,7 @@
 use super::pull::undamaged;
 use super::{Error, Registry, Result};
 use crate::oci::{Digest, Manifest, Reference, RepositoryName};
+use crate::storage::driver::Latency;
 
 impl Registry {
     /// Removes a tag, or a manifest with every tag that points to it.
@@ -28,7 +29,13 @@ impl Registry {
                 // Everything is read before anything goes, so that a failure to read leaves the manifest as it was.
                 let subject = self.subject_of(name, digest).await?;
                 self.store.delete_tags_of(name, digest).await?;
-                Ok(self.store.delete_manifest(name, digest, subject.as_ref()).await?)
+                self.store.delete_manifest(name, digest, subject.as_ref()).await?;
+                // A push may have tagged it meanwhile; see Registry::publish_manifest. In a bucket this costs a request for
+                // each tag, so there such a tag is left to the next push or deletion.
+                if self.store.latency() == Latency::Local && !self.store.has_manifest(name, digest).await? {
+                    self.store.delete_tags_of(name, digest).await?;
+                }
+                Ok(())
             }
         }
     }

@@ -148,6 +148,10 @@ impl Registry {
         }
         if !new.tags.is_empty() {
             self.store.point_tags(name, new.tags, &digest).await?;
+            // A deletion looks for tags once more after it has removed the manifest. Whichever comes second sees the other.
+            if self.store.latency() == Latency::Local && !self.store.has_manifest(name, &digest).await? {
+                return Ok(Settled::StartOver);
+            }
         }
         self.settle(name, new.manifest, children, before).await
     }
