@@ -106,7 +106,7 @@ fn variables_change_the_tree_by_the_rules() {
         // Sections without a value in the file, and levels that are missing.
         ("proxy:", &[("REGISTRY_PROXY_EXEC_COMMAND", "c")], "{proxy: {exec: {command: c}}}"),
         // Not for us.
-        ("a: b", &[("REGISTRY_AUTH_FILE", "/root/auth.json")], "{a: b}"),
+        ("a: b", &[("REGISTRY_AUTH_FILE", "/run/user/0/auth.json")], "{a: b}"),
         ("a: b", &[("REGISTRY_PORT", "tcp://x"), ("REGISTRY_SERVICE_HOST", "x"), ("REGISTRYX", "y")], "{a: b}"),
     ];
     for (text, variables, expected) in cases {
