@@ -2,10 +2,11 @@
 # Drives the real clients against Berth with access rules: login, push, pull, mount across repositories, refusals that a
 # person understands, and pulls without a login of what is public.
 #
-#   conformance/auth.sh [htpasswd|token] [CLIENT...]     curl, crane, skopeo, regctl, oras, helm, podman, buildah, docker,
-#                                                        docker_containerd (default: both ways, all clients)
+#   conformance/auth.sh [htpasswd|token|external] [CLIENT...]     curl, crane, skopeo, regctl, oras, helm, podman, buildah, docker,
+#                                                        docker_containerd (default: all ways, all clients)
 #
-# htpasswd offers passwords alone; token adds the token server in the binary, which clients then prefer. Nothing else runs.
+# htpasswd offers passwords alone; token adds the token server in the binary, which clients then prefer; external has a token
+# server of somebody else's, which knows the users and decides by the same rules, and Berth takes its word.
 # Runs as root, on loopback only. Outside CI a client that is not installed is said and skipped, in CI it is a failure.
 #
 #   BERTH_BIN, KEEP_WORK     see lib.sh
@@ -17,8 +18,8 @@ source "$root/conformance/checks.sh"
 # shellcheck source=conformance/engines.sh
 source "$root/conformance/engines.sh"
 
-ways=(htpasswd token)
-case ${1:-} in htpasswd | token) ways=("$1"); shift ;; esac
+ways=(htpasswd token external)
+case ${1:-} in htpasswd | token | external) ways=("$1"); shift ;; esac
 clients=("$@")
 [ "$#" -gt 0 ] || clients=(curl crane skopeo regctl oras helm podman buildah docker docker_containerd)
 
@@ -34,6 +35,14 @@ write_auth_config() {
     local users=$work/htpasswd user
     rm -f "$users"
     for user in alice bob; do "$BERTH_BIN" user add "$users" "$user" <<< "${password[$user]}" 2> /dev/null; done
+    if [ "$1" = external ]; then
+        {
+            sed -e 's/^    disabled: true$/    disabled: false/' "$root/conformance/config-filesystem.yml"
+            printf 'auth:\n  token: {realm: "http://%s/token", service: registry.test, issuer: auth server, rootcertbundle: %s}\n' \
+                "$external_server" "$work/keys/rsa.pem"
+        } > "$work/config-$1.yml"
+        return
+    fi
     {
         sed -e 's/^    disabled: true$/    disabled: false/' "$root/conformance/config-filesystem.yml"
         printf 'auth:\n  htpasswd: {realm: registry, path: %s}\n' "$users"
@@ -108,6 +117,8 @@ drive() {
 }
 
 client_curl() {
+    # What it shows is about passwords and the token server in the binary.
+    [ "$way" != external ] || return 0
     local base=http://$registry digest status token
     as alice
     ask() { curl -s -o "$work/body" -w '%{http_code}' --max-time 30 "$@"; }
@@ -140,6 +151,8 @@ client_curl() {
 
 client_crane() {
     has crane || return 0
+    # It takes no token server on loopback that is not the registry itself.
+    [ "$way" != external ] || return 0
     sign_in_crane() { crane auth login "$registry" -u "$1" -p "$2" && crane catalog "$registry"; }
     push_crane() { make_layer "$work/crane.tar" 16 && crane append -f "$work/crane.tar" -t "$registry/$1"; }
     pull_crane() { crane pull "$registry/$1" "$work/crane-pulled.tar"; }
@@ -275,7 +288,7 @@ drive_engine() {
     export DOCKER_HOST
     # The engine's own words for a request without a login.
     local login="$login|may require ('docker login'|authorization)|requested access to the resource is denied"
-    [ "$way" = token ] || local wrong='401 Unauthorized'
+    [ "$way" != htpasswd ] || local wrong='401 Unauthorized'
     eval "sign_in_$1() { docker login -u \"\$1\" --password-stdin \"\$registry\" <<< \"\$2\"; }
         push_$1() { make_layer \"\$work/docker.tar\" 16 && docker import \"\$work/docker.tar\" \"\$registry/\$1\" && docker push \"\$registry/\$1\"; }
         pull_$1() { docker rmi -f \"\$registry/\$1\"; docker pull \"\$registry/\$1\"; }
@@ -287,7 +300,22 @@ drive_engine() {
     fi
 }
 
+# The token server of somebody else's, at $external_server.
+start_external() {
+    local user people=()
+    for user in alice bob; do people+=("$user:${password[$user]}"); done
+    mkdir -p "$work/keys"
+    python3 "$root/conformance/tokens.py" make "$work/keys"
+    external_server=127.0.0.1:$(free_port)
+    start external python3 "$root/conformance/tokens.py" serve "$work/keys" "${external_server#*:}" "${people[@]}"
+    wait_until 10 curl -s -o "$work/body" "http://$external_server/token"
+    # It says no more than that, and the clients say it in their own words.
+    wrong="$wrong|401|[Uu]nauthorized" denied="$denied|[Uu]nauthorized|401|denied|access token has insufficient scopes"
+    login="$login|[Uu]nauthorized|401|denied"
+}
+
 for way in "${ways[@]}"; do
+    [ "$way" != external ] || start_external
     write_auth_config "$way"
     : > "$work/berth.log"
     start_berth "$work/config-$way.yml" "$work/data-$way"

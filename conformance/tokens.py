@@ -225,7 +225,7 @@ def tokens(directory):
 
 
 class Console(http.server.BaseHTTPRequestHandler):
-    """One scope, GET only, text for what is wrong; everybody may pull, lain alone with its password may push."""
+    """GET only. By itself: one scope, text for what is wrong; everybody may pull, lain alone with its password may push."""
 
     def do_GET(self):
         path = urllib.parse.urlsplit(self.path)
@@ -233,16 +233,44 @@ class Console(http.server.BaseHTTPRequestHandler):
         one = lambda name: query.get(name, [""])[0]
         shown = self.headers.get("Authorization", "")
         right = shown == "Basic " + base64.b64encode(b"lain:lain").decode()
+        if self.server.people:
+            return self.for_people(path.path, query, shown)
         if path.path != "/api/v1/authorize/registry/" or one("service") != SERVICE or shown and not right:
             return self.answer(401, "text/plain", b"auth failed")
+        scopes = [one("scope")] if one("scope") else []
+        self.issue(one("account") or "lain", scopes, lambda _, action: right or action == "pull")
+
+    def for_people(self, path, query, shown):
+        """As another token server may be: users of its own, several scopes, the rules of auth.sh."""
+        user = None
+        if shown:
+            user, _, password = base64.b64decode(shown.removeprefix("Basic ")).decode().partition(":")
+            if self.server.people.get(user) != password:
+                return self.answer(401, "application/json", b'{"details": "incorrect username or password"}')
+        if query.get("service", [""])[0] != SERVICE:
+            return self.answer(401, "application/json", b'{"details": "unknown service"}')
+
+        def permitted(name, action):
+            place = name.split("/")[0]
+            if user == "alice" and place in ("alice", "team", "public"):
+                return True
+            return user == place or action == "pull" and (place == "public" or user == "bob" and place == "team")
+
+        scopes = [scope for scopes in query.get("scope", []) for scope in scopes.split()]
+        self.issue(user or "", scopes, permitted)
+
+    def do_POST(self):
+        self.answer(405, "text/plain", b"ask with GET")
+
+    def issue(self, subject, scopes, permitted):
         access = []
-        if one("scope"):
-            kind, rest = one("scope").split(":", 1)
+        for scope in scopes:
+            kind, rest = scope.split(":", 1)
             name, actions = rest.rsplit(":", 1)
-            allowed = [action for action in actions.split(",") if right or action == "pull"]
-            access = [{"type": kind, "name": name, "actions": allowed}]
+            allowed = [action for action in actions.split(",") if permitted(name, action)]
+            access.append({"type": kind, "name": name, "actions": allowed})
         now = int(time.time())
-        claims = {"iss": ISSUER, "sub": one("account") or "lain", "aud": SERVICE, "exp": now + 1800, "nbf": now - 1,
+        claims = {"iss": ISSUER, "sub": subject, "aud": SERVICE, "exp": now + 1800, "nbf": now - 1,
                   "iat": now, "jti": str(time.time_ns()), "access": access}
         token = self.server.signer.sign({"typ": "JWT", "alg": "RS256", "kid": self.server.signer.libtrust}, claims)
         self.answer(200, "application/json", json.dumps({"token": token}).encode())
@@ -268,4 +296,5 @@ if __name__ == "__main__":
     else:
         server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[3])), Console)
         server.signer = Signer(directory, "rsa")
+        server.people = dict(person.split(":", 1) for person in sys.argv[4:])
         server.serve_forever()
