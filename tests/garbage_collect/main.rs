@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod situations;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::path::PathBuf;
