@@ -103,7 +103,7 @@ for server in berth distribution3; do
 
     if [ "$huge" -gt 0 ] && [ "$server" = berth ]; then
         serve "$server"
-        stream() { openssl enc -aes-128-ctr -nosalt -K 00 -iv 00 -in /dev/zero 2> /dev/null | head -c $((huge << 30)); }
+        stream() { head -c $((huge << 30)) /dev/zero | openssl enc -aes-128-ctr -nosalt -K 00 -iv 00; }
         digest=sha256:$(stream | sha256sum | cut -d' ' -f1)
         session=$(curl -sSf -o /dev/null -D - -X POST "http://$address/v2/huge/blobs/uploads/" | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
         session=$(stream | curl -sSf -o /dev/null -D - -X PATCH -T - "http://$address$session" | tr -d '\r' | sed -n 's/^[Ll]ocation: //p')
