@@ -188,6 +188,10 @@ impl Driver for Memory {
         let promised = suspended::decode(staging, state)?;
         // As on a disk: whether somebody holds it is found out before what it holds is looked at.
         let held = Held::take(self, staging, self.staged(staging)?)?;
+        // Whoever held it before may have published it between our finding it and our holding it.
+        if !Arc::ptr_eq(&held.slot, &self.staged(staging)?) {
+            return Err(not_found(staging));
+        }
         suspended::check(staging, promised, held.slot.bytes().len() as u64)?;
         Ok(Box::new(held))
     }
