@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use axum::body::Body;
 use berth::auth::{Access as Needed, Action};
-use berth::oci::{Reference, RepositoryName};
-use berth::registry::{self, Access, Deletion, PageRequest};
+use berth::registry::{self, Access, Deletion};
 use berth::routes::{self, Effect, Endpoint};
 use berth::telemetry::{Health, HealthChecks, Probe, StorageProbe};
 use http::{Method, StatusCode};
+use support::endpoints::every_endpoint;
 use support::{Answer, Berth, Driver, OCI_MANIFEST, digest, rules, to, with};
 
 /// What a row needs to exist.
@@ -79,36 +79,6 @@ fn row(endpoint: &Endpoint, content: &Content) -> Row {
         }
         Endpoint::CancelUpload { .. } => row(&[Method::DELETE], session.clone(), StatusCode::NO_CONTENT),
     }
-}
-
-/// One endpoint after the other; the match makes sure that none is left out.
-fn after(endpoint: &Endpoint) -> Option<Endpoint> {
-    let name: RepositoryName = "a".parse().unwrap();
-    let reference = Reference::Tag("v1".parse().unwrap());
-    let digest = support::digest(b"x").parse().unwrap();
-    let (id, state, page) = (registry::UploadId::random(), String::new(), PageRequest::default());
-    Some(match endpoint {
-        Endpoint::Base => Endpoint::Catalog { page },
-        Endpoint::Catalog { .. } => Endpoint::Tags { name, page },
-        Endpoint::Tags { .. } => Endpoint::Referrers { name, subject: digest, artifact_types: Vec::new(), page },
-        Endpoint::Referrers { .. } => Endpoint::PullManifest { name, reference },
-        Endpoint::PullManifest { .. } => Endpoint::PushManifest { name, reference, tags: Vec::new() },
-        Endpoint::PushManifest { .. } => Endpoint::DeleteManifest { name, reference },
-        Endpoint::DeleteManifest { .. } => Endpoint::PullBlob { name, digest },
-        Endpoint::PullBlob { .. } => Endpoint::DeleteBlob { name, digest },
-        Endpoint::DeleteBlob { .. } => Endpoint::BeginUpload { name, algorithm: None },
-        Endpoint::BeginUpload { .. } => Endpoint::PushBlob { name, digest },
-        Endpoint::PushBlob { .. } => Endpoint::MountBlob { name, digest, source: None },
-        Endpoint::MountBlob { .. } => Endpoint::UploadStatus { name, id, state },
-        Endpoint::UploadStatus { .. } => Endpoint::AppendUpload { name, id, state },
-        Endpoint::AppendUpload { .. } => Endpoint::FinishUpload { name, id, state, digest },
-        Endpoint::FinishUpload { .. } => Endpoint::CancelUpload { name, id, state },
-        Endpoint::CancelUpload { .. } => return None,
-    })
-}
-
-fn every_endpoint() -> impl Iterator<Item = Endpoint> {
-    std::iter::successors(Some(Endpoint::Base), after)
 }
 
 async fn ask(berth: &Berth, method: &Method, row: &Row) -> Answer {

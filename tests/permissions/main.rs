@@ -138,5 +138,6 @@ async fn every_endpoint_answers_every_credential_as_the_table_says() {
 }
 
 fn every_endpoint_in_every_repository() -> impl Iterator<Item = (Endpoint, &'static str)> {
-    endpoints::all().flat_map(|endpoint| REPOSITORIES.map(|repository| (endpoint.clone(), repository)))
+    support::endpoints::every_endpoint()
+        .flat_map(|endpoint| REPOSITORIES.map(|repository| (endpoint.clone(), repository)))
 }

@@ -4,6 +4,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod endpoints;
+
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
