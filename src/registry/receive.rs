@@ -32,7 +32,7 @@ pub(super) struct Received {
     pub(super) interrupted: Option<BodyError>,
 }
 
-/// Appends `body` to `upload`, `batch` bytes at a time, and hashes it on the way, up to `limit` bytes of upload in all (0: no
+/// Appends `body` to `upload`, `size` bytes at a time, and hashes it on the way, up to `limit` bytes of upload in all (0: no
 /// limit).
 ///
 /// # Errors
@@ -41,11 +41,10 @@ pub(super) async fn receive(
     body: &mut Body<'_>,
     upload: &mut StagedUpload,
     hashing: &mut Hashing,
-    batch: usize,
+    size: usize,
     limit: u64,
 ) -> Result<Received> {
     let mut received = 0;
-    let size = batch;
     let mut batch = gather(body, hashing, size).await;
     loop {
         received += batch.bytes as u64;
