@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, Unfinished,
-    WriteMode,
+    Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Space, StagedWrite, Stat, Tree,
+    Unfinished, WriteMode,
 };
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
@@ -166,6 +166,15 @@ impl Driver for Faulty {
     async fn delete_many(&self, paths: &[StoragePath]) -> Result<()> {
         let first = paths.first().map_or_else(String::new, ToString::to_string);
         self.plan.call("delete_many", first, self.inner.delete_many(paths)).await
+    }
+
+    async fn move_many(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
+        let first = moves.first().map_or_else(String::new, |(from, _)| from.to_string());
+        self.plan.call("move_many", first, self.inner.move_many(moves)).await
+    }
+
+    async fn space(&self, at: &StoragePath) -> Result<Option<Space>> {
+        self.plan.call("space", at, self.inner.space(at)).await
     }
 
     async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {

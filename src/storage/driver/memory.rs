@@ -13,8 +13,8 @@ use bytes::Bytes;
 
 use super::suspended::{self, stale};
 use super::{
-    Content, Driver, Entries, Entry, EntryKind, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat,
-    WriteMode,
+    Content, Driver, Entries, Entry, EntryKind, ListPage, Listing, Object, PresignMethod, Reading, Space, StagedWrite,
+    Stat, WriteMode,
 };
 use crate::storage::error::{Error, Result};
 use crate::storage::layout::StoragePath;
@@ -23,6 +23,7 @@ use crate::storage::layout::StoragePath;
 #[derive(Debug, Clone, Default)]
 pub struct Memory {
     stored: Arc<Mutex<BTreeMap<String, Stored>>>,
+    space: Option<Space>,
 }
 
 #[derive(Debug, Clone)]
@@ -75,6 +76,12 @@ impl Memory {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that says it has so much room, as disks do.
+    #[cfg(test)]
+    pub(crate) fn with_space(available: u64, total: u64) -> Self {
+        Self { space: Some(Space { available, total }), ..Self::default() }
     }
 
     fn stored(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {
@@ -135,6 +142,21 @@ impl Driver for Memory {
 
     async fn delete_once(&self, paths: &[StoragePath], _issued: SystemTime) -> Result<()> {
         self.delete_many(paths).await
+    }
+
+    async fn move_many(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
+        let mut stored = self.stored();
+        for (from, to) in moves {
+            if let Some(moved) = stored.remove(from.as_str()) {
+                stored.insert(to.to_string(), Stored { modified: SystemTime::now(), ..moved });
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    async fn space(&self, _at: &StoragePath) -> Result<Option<Space>> {
+        // Memory that is in use is worth more than what was removed from it.
+        Ok(self.space)
     }
 
     async fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {

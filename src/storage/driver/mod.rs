@@ -12,7 +12,6 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
 
 use super::config::{Config, Driver as DriverConfig};
 use super::error::Result;
@@ -29,6 +28,7 @@ pub mod memory;
 mod middleware;
 #[cfg(test)]
 mod model;
+mod object;
 pub mod observed;
 pub mod oss;
 pub mod s3;
@@ -38,6 +38,7 @@ mod tree;
 pub use filesystem::Access;
 pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
 pub use middleware::{CloudFront, IpRanges, Middleware, Rewrite, ServedFromStore};
+pub use object::{Content, Object, ReadRange, Reading};
 pub use tree::{Tree, TreeEntry};
 
 /// Opens the driver that `config` names, fit for `access`.
@@ -111,6 +112,20 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     /// is left that could take effect later; after an error one may be, and repeating is up to the caller. A store across a
     /// network is told that the request was made at `issued`, and refuses it when that is too long ago.
     async fn delete_once(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()>;
+
+    /// Moves objects, each from its first path to its second, where it replaces what lies there and counts as written now.
+    /// Missing ones are not errors. Durable on return; after an error any subset may have been moved.
+    ///
+    /// Gives the first paths of those that stay where they were, because this store cannot move them there: to another file
+    /// system, without room, or, for a driver that cannot move at all, any of them.
+    async fn move_many(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
+        Ok(moves.iter().map(|(from, _)| from.clone()).collect())
+    }
+
+    /// How much room there is for objects below the directory `at`, where that can be known.
+    async fn space(&self, _at: &StoragePath) -> Result<Option<Space>> {
+        Ok(None)
+    }
 
     /// Takes the lock that `path` names. It lasts until the value is dropped or the process ends, however it ends.
     async fn hold(&self, _path: &StoragePath) -> Result<Hold> {
@@ -265,49 +280,13 @@ pub struct Stat {
     pub modified: SystemTime,
 }
 
-/// An object opened for reading.
-#[derive(Debug)]
-pub struct Object {
-    /// Bytes.
-    pub size: u64,
-    /// Where its bytes come from.
-    pub content: Content,
-}
-
-/// Where the bytes of an [`Object`] come from.
-#[derive(Clone)]
-pub enum Content {
-    /// A local file, so that the sender may leave the copying to the kernel.
-    File(Arc<File>),
-    /// All of it, in memory.
-    Memory(Bytes),
-    /// A remote object read by ranges.
-    Remote(Arc<dyn ReadRange>),
-}
-
-impl fmt::Debug for Content {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::File(_) => "File",
-            Self::Memory(_) => "Memory",
-            Self::Remote(_) => "Remote",
-        })
-    }
-}
-
-/// A remote object of which ranges can be read.
-pub trait ReadRange: Send + Sync {
-    /// The bytes in `range`; dropping the stream stops the transfer.
-    fn read_range(&self, range: Range<u64>) -> BoxStream<'static, Result<Bytes>>;
-}
-
-/// What is read first of an object that is opened, so that a bucket need not be asked twice.
+/// Room in a store, bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading {
-    /// All of it, from its beginning.
-    Whole,
-    /// Parts of it, or nothing but its size.
-    Parts,
+pub struct Space {
+    /// What may still be written.
+    pub available: u64,
+    /// What there is in all.
+    pub total: u64,
 }
 
 /// How far away a store is.

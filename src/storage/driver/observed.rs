@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result,
+    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result, Space,
     StagedWrite, Stat, StoragePath, Tree, Unfinished, WriteMode,
 };
 
@@ -79,6 +79,14 @@ impl Driver for Observed {
 
     async fn delete_once(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()> {
         self.timed("Delete", self.inner.delete_once(paths, issued)).await
+    }
+
+    async fn move_many(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
+        self.timed("Move", self.inner.move_many(moves)).await
+    }
+
+    async fn space(&self, at: &StoragePath) -> Result<Option<Space>> {
+        self.inner.space(at).await
     }
 
     async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {

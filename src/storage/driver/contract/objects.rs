@@ -116,6 +116,33 @@ pub(in crate::storage) async fn delete_many_removes_exactly_its_paths(driver: Ar
     assert_eq!(get(&*driver, "b/c2/four").await.as_deref(), Some("b/c2/four"));
 }
 
+pub(in crate::storage) async fn moving_moves_or_leaves_everything_as_it_is(driver: Arc<dyn Driver>) {
+    for path in ["a/one/data", "a/one/beside", "b/two/data", "c/new/two"] {
+        put(&*driver, path, path).await;
+    }
+    let before = driver.stat(&at("a/one/data")).await.unwrap().modified;
+    let moves = [("a/one/data", "c/new/one"), ("b/two/data", "c/new/two"), ("gone/data", "c/new/gone")];
+    let moves = moves.map(|(from, to)| (at(from), at(to)));
+    let stay = driver.move_many(&moves).await.unwrap();
+    let places = ["a/one/data", "a/one/beside", "b/two/data", "c/new/one", "c/new/two", "c/new/gone"];
+    let mut found = Vec::new();
+    for place in places {
+        found.push(get(&*driver, place).await);
+    }
+    let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
+    if stay.is_empty() {
+        assert_eq!(found, [None, Some("a/one/beside"), None, Some("a/one/data"), Some("b/two/data"), None]);
+        assert!(driver.stat(&at("c/new/one")).await.unwrap().modified >= before);
+        let listing = driver.list(&top(), &crate::storage::driver::ListPage::all()).await.unwrap();
+        assert!(listing.entries.iter().any(|entry| entry.name == "c"));
+    } else {
+        assert_eq!(stay, moves.map(|(from, _)| from));
+        let [one, beside, two] = ["a/one/data", "a/one/beside", "b/two/data"].map(Some);
+        assert_eq!(found, [one, beside, two, None, Some("c/new/two"), None]);
+    }
+    assert!(driver.move_many(&[]).await.unwrap().is_empty());
+}
+
 pub(in crate::storage) async fn delete_prefix_spares_names_that_share_the_string(driver: Arc<dyn Driver>) {
     let spared = ["a/bc/link", "a/b-c/link", "a/b0", "ab/link"];
     for path in ["a/b/link", "a/b/c/d/link", "a/b/z"].iter().chain(&spared) {

@@ -133,6 +133,7 @@ impl Model {
                     names.insert(name.to_owned(), moved);
                 }
             }
+            Step::Touch(_) => {}
             Step::Unlink(path) => {
                 let file = self.find(path).is_some_and(|node| matches!(self.nodes[node], Node::File { .. }));
                 if let Some((names, name)) = self.names(path).filter(|_| file) {
@@ -213,6 +214,18 @@ async fn perform(driver: &Filesystem, number: usize) -> Option<Vec<Effect>> {
         9 => {
             driver.delete_many(&[at("x/1/link"), at("y/link")]).await.unwrap();
             Some(vec![("x/1/link", None), ("y/link", None)])
+        }
+        10 => {
+            let moves =
+                [("blobs/aa/aabb/data", "bin/e/aabb"), ("blobs/ee/empty/data", "bin/e/empty"), ("gone", "bin/e/x")];
+            let stay = driver.move_many(&moves.map(|(from, to)| (at(from), at(to)))).await.unwrap();
+            assert!(stay.is_empty());
+            let (from, to) = (("blobs/aa/aabb/data", None), ("bin/e/aabb", Some("other content")));
+            Some(vec![from, to, ("blobs/ee/empty/data", None), ("bin/e/empty", Some(""))])
+        }
+        11 => {
+            driver.move_many(&[(at("bin/e/aabb"), at("blobs/aa/aabb/data"))]).await.unwrap();
+            Some(vec![("bin/e/aabb", None), ("blobs/aa/aabb/data", Some("other content"))])
         }
         _ => None,
     }

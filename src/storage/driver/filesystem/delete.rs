@@ -44,26 +44,25 @@ impl Shared {
     }
 
     /// Removes the `touched` directories as far as they are empty, those above them likewise, and syncs what is left.
-    fn settle_deletion(&self, touched: BTreeSet<&str>) -> Result<()> {
+    pub(super) fn settle_deletion(&self, touched: BTreeSet<&str>) -> Result<()> {
         let mut to_sync = ToSync::new();
-        // The deepest names of one branch sort last.
-        for directory in touched.into_iter().rev() {
-            to_sync.insert(self.remove_if_empty(directory).to_owned(), None);
+        // The deepest first, so that each directory is asked for once, after everything in it was.
+        let mut candidates: BTreeSet<(usize, &str)> =
+            touched.into_iter().map(|directory| (depth(directory), directory)).collect();
+        while let Some((depth, directory)) = candidates.pop_last() {
+            if depth > KEPT_DEPTH && matches!(self.disk.remove_directory(directory), Ok(()) | Err(Errno::NOENT)) {
+                candidates.insert((depth - 1, parent(directory)));
+            } else {
+                to_sync.insert(directory.to_owned(), None);
+            }
         }
         self.directories.sync(&self.disk, to_sync).map_err(|(directory, errno)| failure("sync", &directory, errno))
     }
+}
 
-    /// Removes `directory` and those above it as long as they are empty; gives the one that stays.
-    fn remove_if_empty<'a>(&self, directory: &'a str) -> &'a str {
-        let mut directory = directory;
-        while directory.split('/').count() > KEPT_DEPTH {
-            match self.disk.remove_directory(directory) {
-                Ok(()) | Err(Errno::NOENT) => directory = parent(directory),
-                Err(_) => break,
-            }
-        }
-        directory
-    }
+/// How many components `directory` has.
+fn depth(directory: &str) -> usize {
+    directory.split('/').count()
 }
 
 /// Removes everything in `directory`. What is written into it meanwhile may stay, and its directories with it.

@@ -8,7 +8,7 @@ use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::Bytes;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::{Errno, retry_on_intr};
 
 /// Mode of new files before the umask, as distribution asks for.
@@ -48,6 +48,7 @@ pub(super) enum Step {
     SyncFile(String),
     SyncDirectory(String),
     Rename(String, String),
+    Touch(String),
     MakeDirectory(String),
     Unlink(String),
     RemoveDirectory(String),
@@ -177,6 +178,23 @@ impl Disk {
                 }
             }
         }
+    }
+
+    /// Sets the time of the last modification of `path` to now, by the clock of the file system.
+    pub(super) fn touch(&self, path: &str) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.watched(Step::Touch(path.to_owned()))?;
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, last_modification: now };
+        rustix::fs::utimensat(&self.root, path, &times, AtFlags::empty())
+    }
+
+    /// Room on the file system of the directory `path`: what may still be written and what there is in all, bytes.
+    pub(super) fn space(&self, path: &str) -> Result<(u64, u64), Errno> {
+        let directory = self.open_directory(path)?;
+        let blocks = retry_on_intr(|| rustix::fs::fstatvfs(&directory))?;
+        let bytes = |count: u64| count.saturating_mul(blocks.f_frsize);
+        Ok((bytes(blocks.f_bavail), bytes(blocks.f_blocks)))
     }
 
     /// Makes the directory `path`, whose parent exists. `EXIST` when something has that name.

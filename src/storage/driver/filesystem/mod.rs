@@ -14,6 +14,7 @@ mod listings;
 mod lock;
 mod open;
 mod read;
+mod relocate;
 mod staged;
 mod tidy;
 mod write;
@@ -36,7 +37,9 @@ use self::directories::Directories;
 use self::disk::Disk;
 use self::inline::Inline;
 use self::listings::Listings;
-use super::{Driver, Hold, ListPage, Listing, Object, PresignMethod, Reading, StagedWrite, Stat, Tree, WriteMode};
+use super::{
+    Driver, Hold, ListPage, Listing, Object, PresignMethod, Reading, Space, StagedWrite, Stat, Tree, WriteMode,
+};
 use crate::storage::config::Filesystem as Config;
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
@@ -144,6 +147,17 @@ impl Driver for Filesystem {
 
     async fn delete_once(&self, paths: &[StoragePath], _issued: SystemTime) -> Result<()> {
         self.delete_many(paths).await
+    }
+
+    async fn move_many(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
+        let Some((first, _)) = moves.first() else { return Ok(Vec::new()) };
+        let moves = moves.to_vec();
+        self.shared.run("move", first, move |shared| shared.move_many(&moves)).await
+    }
+
+    async fn space(&self, at: &StoragePath) -> Result<Option<Space>> {
+        let directory = at.clone();
+        self.shared.run("look at", at, move |shared| shared.space(&directory)).await
     }
 
     async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {

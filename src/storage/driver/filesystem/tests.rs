@@ -153,3 +153,44 @@ async fn an_operator_is_told_of_a_file_in_the_way_of_a_directory() {
     let error = driver.write(&at("d/link/below"), "x".into(), WriteMode::Overwrite).await.unwrap_err();
     assert!(error.to_string().contains("a file lies where a directory has to be"), "{error}");
 }
+
+#[tokio::test]
+async fn what_is_moved_counts_as_new_and_leaves_no_empty_directory() {
+    let root = tempfile::tempdir().unwrap();
+    let driver = open(root.path());
+    driver.write(&at("blobs/aa/aabb/data"), "x".into(), WriteMode::Overwrite).await.unwrap();
+    let long_ago = std::time::SystemTime::now() - Duration::from_hours(72);
+    let file = |path: &str| root.path().join(at(path).as_str());
+    std::fs::File::open(file("blobs/aa/aabb/data")).unwrap().set_modified(long_ago).unwrap();
+    driver.move_many(&[(at("blobs/aa/aabb/data"), at("bin/aabb"))]).await.unwrap();
+    let modified = driver.stat(&at("bin/aabb")).await.unwrap().modified;
+    assert!(modified > long_ago + Duration::from_hours(71));
+    assert!(!file("blobs").exists() && file("bin/aabb").exists());
+}
+
+#[tokio::test]
+async fn what_lies_on_another_file_system_stays_there_and_is_named() {
+    // Memory that the kernel lends as files is a file system of its own wherever it is.
+    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else { return };
+    let root = tempfile::tempdir().unwrap();
+    let driver = open(root.path());
+    driver.write(&at("blobs/here/data"), "here".into(), WriteMode::Overwrite).await.unwrap();
+    let mounted = root.path().join(at("blobs/there").as_str());
+    std::os::unix::fs::symlink(elsewhere.path(), mounted).unwrap();
+    driver.write(&at("blobs/there/data"), "there".into(), WriteMode::Overwrite).await.unwrap();
+    let device = |path: &Path| std::os::unix::fs::MetadataExt::dev(&std::fs::metadata(path).unwrap());
+    if device(elsewhere.path()) == device(root.path()) {
+        return;
+    }
+    let moves = ["here", "there"].map(|name| (at(&format!("blobs/{name}/data")), at(&format!("bin/{name}"))));
+    assert_eq!(driver.move_many(&moves).await.unwrap(), [at("blobs/there/data")]);
+    assert_eq!(driver.read(&at("blobs/there/data"), 10).await.unwrap(), "there");
+    assert_eq!(driver.read(&at("bin/here"), 10).await.unwrap(), "here");
+}
+
+#[tokio::test]
+async fn room_is_told_for_directories_that_are_not_there_yet() {
+    let root = tempfile::tempdir().unwrap();
+    let space = open(root.path()).space(&at("not/yet")).await.unwrap().unwrap();
+    assert!(space.available <= space.total && space.total > 0);
+}

@@ -16,7 +16,7 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
 use super::{
-    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result,
+    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result, Space,
     StagedWrite, Stat, StoragePath, Tree, Unfinished, WriteMode,
 };
 use crate::storage::error::{Error, Retry};
@@ -209,6 +209,14 @@ impl Driver for Addressed {
 
     async fn delete_once(&self, paths: &[StoragePath], issued: SystemTime) -> Result<()> {
         self.inner.delete_once(paths, issued).await
+    }
+
+    async fn move_many(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
+        self.inner.move_many(moves).await
+    }
+
+    async fn space(&self, at: &StoragePath) -> Result<Option<Space>> {
+        self.inner.space(at).await
     }
 
     async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
