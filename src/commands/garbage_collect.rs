@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use super::undo::Deed;
 use crate::config::{self, Config};
 use crate::gc::{Collection, Collector, Event, LargeRemoval, Mode, Report, Takeover, Untagged, Writers};
 use crate::storage::collection::Key;
@@ -44,6 +45,13 @@ pub(super) struct Options {
     /// Remove even an implausibly large share of the content
     #[arg(long)]
     accept_large_removal: bool,
+    /// Keep what is removed from a disk for so long, so that it can be put back; 0s frees it, and what was kept before, at
+    /// once [default: keepremoved of the configuration, or 24h]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    keep_removed: Option<Duration>,
+    /// Put back what collections removed and kept; with --dry-run only tell what that would be
+    #[arg(long, conflicts_with_all = NOT_WITH_UNDO)]
+    undo: bool,
     /// No other collector runs: finish what any of them left unfinished
     #[arg(long)]
     recover: bool,
@@ -54,9 +62,21 @@ pub(super) struct Options {
     config: Option<PathBuf>,
 }
 
+/// Switches that say how to collect.
+const NOT_WITH_UNDO: &[&str] = &[
+    "delete_untagged",
+    "grace",
+    "settle",
+    "offline",
+    "accept_large_removal",
+    "keep_removed",
+    "recover",
+    "request_lifetime",
+];
+
 /// What is printed on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     /// distribution's lines.
     Text,
     /// One JSON object at the end.
@@ -68,7 +88,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     config::duration(text).ok_or_else(|| "write it as 24h, 1h30m or 0s".to_owned())
 }
 
-/// Collects.
+/// Collects, or puts back what was collected.
 pub(super) fn run(options: &Options) -> ExitCode {
     let loaded = match super::load(options.config.clone()) {
         Ok(loaded) => loaded,
@@ -76,6 +96,10 @@ pub(super) fn run(options: &Options) -> ExitCode {
     };
     for warning in &loaded.warnings {
         eprintln!("registry: warning: {warning}");
+    }
+    if options.undo {
+        let deed = if options.dry_run { Deed::Look } else { Deed::PutBack };
+        return super::undo::run(&loaded.config, deed, options.output);
     }
     match super::blocking(collect(options, &loaded.config)) {
         Ok(report) => finish(options, &report),
@@ -105,7 +129,13 @@ fn collection(options: &Options, config: &Config) -> Collection {
         writers: if options.offline { Writers::Offline } else { Writers::Online },
         large: if options.accept_large_removal { LargeRemoval::Accepted } else { LargeRemoval::Refused },
         takeover: if options.recover { Takeover::Everything } else { Takeover::OnlyTheDead },
+        keep_removed: options.keep_removed.unwrap_or_else(|| keep_removed(config)),
     }
+}
+
+/// How long what is removed is kept, by the configuration.
+pub(super) fn keep_removed(config: &Config) -> Duration {
+    config.gc.collection.as_ref().map_or(Collection::KEEP_REMOVED, |scheduled| scheduled.keep_removed)
 }
 
 /// Prints events as distribution does.
@@ -170,13 +200,7 @@ impl Printer {
 /// The last words, and the exit code.
 fn finish(options: &Options, report: &Report) -> ExitCode {
     if options.output == Output::Json {
-        return match serde_json::to_string_pretty(report) {
-            Ok(text) => {
-                println!("{text}");
-                ExitCode::SUCCESS
-            }
-            Err(error) => super::failed(&error),
-        };
+        return print_json(report);
     }
     let (verb, tally) = if options.dry_run { ("would remove", &report.eligible) } else { ("removed", &report.removed) };
     eprintln!(
@@ -188,6 +212,10 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
         size(tally.bytes),
         size(report.stored_bytes)
     );
+    super::undo::tell_kept(&report.kept);
+    if report.emptied_bytes > 0 {
+        eprintln!("registry: freed {} that earlier collections had removed and kept", size(report.emptied_bytes));
+    }
     if report.spared > 0 {
         eprintln!("registry: spared {} things that were pushed again or found to be needed", report.spared);
     }
@@ -204,6 +232,17 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
         eprintln!("registry: there is more than one run takes in; run it again");
     }
     ExitCode::SUCCESS
+}
+
+/// One JSON object on stdout.
+pub(super) fn print_json(report: &impl serde::Serialize) -> ExitCode {
+    match serde_json::to_string_pretty(report) {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => super::failed(&error),
+    }
 }
 
 /// Bytes in a form for people.

@@ -10,6 +10,7 @@ mod scrub;
 mod serve;
 mod storage;
 mod token;
+mod undo;
 mod user;
 mod verify;
 

@@ -66,6 +66,7 @@ async fn remove(options: &Options, config: &Config) -> Result<Report, crate::gc:
         settle: if options.offline { Duration::ZERO } else { options.settle },
         manifest_limit: super::manifest_limit(config),
         writers: if options.offline { Writers::Offline } else { Writers::Online },
+        keep_removed: super::garbage_collect::keep_removed(config),
         ..Collection::default()
     };
     Collector::new(Store::new(driver, &config.storage), collection).remove_repository(&options.name, &|_| {}).await
@@ -80,6 +81,7 @@ fn tell(options: &Options, report: &Report) {
     if report.spared > 0 {
         eprintln!("registry: {} of them stay, because they were pushed meanwhile", report.spared);
     }
+    super::undo::tell_kept(&report.kept);
     if !options.dry_run {
         eprintln!("registry: run garbage-collect to free what nothing else needs");
     }

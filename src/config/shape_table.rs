@@ -89,7 +89,7 @@ const CACHE: &[Key] =
 
 const MAINTENANCE: &[Key] = &[
     section("uploadpurging", &[value("enabled"), value("age"), value("interval"), value("dryrun")]),
-    section("garbagecollect", &[value("schedule"), value("grace"), value("deleteuntagged")]),
+    section("garbagecollect", &[value("schedule"), value("grace"), value("deleteuntagged"), value("keepremoved")]),
     section("readonly", &[value("enabled")]),
 ];
 

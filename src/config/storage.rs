@@ -195,9 +195,10 @@ fn collection(section: Section<'_>) -> Option<Scheduled> {
     let defaults = Collection::default();
     let grace = section.get("grace", Field::duration).unwrap_or(defaults.grace);
     let untagged = if is_on(Some(&section), "deleteuntagged") { Untagged::Remove } else { Untagged::Keep };
+    let keep_removed = section.get("keepremoved", Field::duration).unwrap_or(defaults.keep_removed);
     if section.field("schedule").is_none() {
         section.problem("schedule", "is missing", "write schedule: \"0 3 * * *\" for 3:00 UTC every night");
     }
     section.finish();
-    Some(Scheduled { schedule: schedule?, grace, untagged })
+    Some(Scheduled { schedule: schedule?, grace, untagged, keep_removed })
 }

@@ -70,6 +70,7 @@ impl Collector {
         let removing = self.config.mode == Mode::Remove;
         if removing {
             report.recovered = self.recover(tell).await?;
+            report.emptied_bytes = self.empty_bins(Some(self.config.keep_removed)).await?;
         }
         if self.config.writers == Writers::Online && removing {
             self.refuse_forgetful_store().await?;
@@ -227,16 +228,17 @@ impl Collector {
         self.store.decide(epoch, &keys).await?;
         report.spared += (list.len() - doomed.len()) as u64;
         tell(Event::Sweeping { doomed: keys.len() });
-        self.sweep(tell).run(known, &keys, sweep::Before::Nothing).await?;
+        let swept = self.sweep(epoch, tell).run(known, &keys, sweep::Before::Nothing).await?;
         self.store.retire(epoch).await?;
+        swept.tell(&doomed, &mut report.kept);
         for (key, bytes) in doomed {
             report.removed.count(key, *bytes);
         }
         Ok(())
     }
 
-    pub(super) fn sweep<'a>(&'a self, tell: Watcher<'a>) -> Sweep<'a> {
-        Sweep { store: &self.store, config: &self.config, pulse: &self.pulse, tell }
+    pub(super) fn sweep<'a>(&'a self, epoch: EpochId, tell: Watcher<'a>) -> Sweep<'a> {
+        Sweep { store: &self.store, config: &self.config, pulse: &self.pulse, epoch, tell }
     }
 
     async fn second_look<'a>(

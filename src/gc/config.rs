@@ -61,11 +61,16 @@ pub struct Collection {
     pub large: LargeRemoval,
     /// Whose unfinished work is taken over.
     pub takeover: Takeover,
+    /// How long what is removed from a disk can be put back; zero to free it at once.
+    pub keep_removed: Duration,
 }
 
 impl Collection {
     /// S3 and OSS take a signed request for 15 minutes by their clock, from which ours may differ by as much.
     pub const REQUEST_LIFETIME: Duration = Duration::from_mins(31);
+
+    /// What is removed from a disk can be put back for so long, unless told otherwise.
+    pub const KEEP_REMOVED: Duration = Duration::from_hours(24);
 }
 
 impl Default for Collection {
@@ -80,6 +85,7 @@ impl Default for Collection {
             writers: Writers::Online,
             large: LargeRemoval::Refused,
             takeover: Takeover::OnlyTheDead,
+            keep_removed: Self::KEEP_REMOVED,
         }
     }
 }

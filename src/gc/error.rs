@@ -71,6 +71,11 @@ pub enum Error {
         /// The upload session that was found.
         upload: String,
     },
+    /// Somebody else puts back what was removed.
+    #[error(
+        "another garbage-collect --undo is at work on this store, or one that empties what it would put back; wait for its end"
+    )]
+    BinInUse,
     /// The collector could not show for too long that it lives, so another may have taken over.
     #[error("collection stopped, because the store could not be reached for {0} seconds; run it again to finish")]
     OutOfTouch(u64),

@@ -3,6 +3,7 @@
 //! [`Collector`] removes manifests, links and content beside running writers; [`UploadPurger`] removes uploads that were
 //! given up. [`Scheduler`] and [`Rescuer`] do in `serve` what nobody has to ask for. [`Scrubber`] judges what is stored.
 
+mod bin;
 mod collect;
 mod config;
 mod error;
@@ -19,6 +20,7 @@ mod rescue;
 mod schedule;
 mod scrub;
 mod sweep;
+mod undo;
 
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,8 @@ pub use collect::{Collector, Watcher};
 pub use config::*;
 pub use error::Error;
 pub use purge::{PurgeReport, UploadPurger};
-pub use report::{Event, Report, Tally};
+pub use report::{Event, Kept, NotKept, Report, Tally};
 pub use rescue::Rescuer;
 pub use schedule::{Schedule, Scheduled, Scheduler};
 pub use scrub::{Finding, Mending, Problem, Repairs, Scrub, ScrubReading, ScrubReport, Scrubber, Severity};
+pub use undo::{NotPutBack, Undo, UndoReport};

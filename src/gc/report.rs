@@ -64,6 +64,27 @@ impl Tally {
     }
 }
 
+/// What of the removed things can be put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Kept {
+    /// Bytes of content that are kept.
+    pub bytes: u64,
+    /// Until when, in seconds since 1970 by the store's clock; `None` when nothing is kept.
+    pub until: Option<u64>,
+    /// Why not everything is kept, where the operator could not know.
+    pub not_kept: Option<NotKept>,
+}
+
+/// Why something that was removed cannot be put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotKept {
+    /// The file system has little room left.
+    ShortOfSpace,
+    /// It lay on another file system than what is kept.
+    OtherFileSystem,
+}
+
 /// What a collection did.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct Report {
@@ -79,6 +100,10 @@ pub struct Report {
     pub eligible: Tally,
     /// What was removed.
     pub removed: Tally,
+    /// What of that can be put back.
+    pub kept: Kept,
+    /// Bytes freed of what earlier collections had removed and kept.
+    pub emptied_bytes: u64,
     /// Things that were condemned and spared, because somebody pushed what needs them.
     pub spared: u64,
     /// Upload sessions and unfinished writes that were given up.

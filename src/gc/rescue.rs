@@ -34,8 +34,21 @@ impl Rescuer {
                 Ok(finished) => info!(finished, "finished garbage collections whose process died"),
                 Err(error) => warn!(%error, "the garbage collection of a process that died could not be finished"),
             }
+            match self.empty_bins().await {
+                Ok(0) => {}
+                Ok(bytes) => info!(bytes, "freed what garbage collection had removed and kept for a while"),
+                Err(error) => warn!(%error, "what garbage collection removed and kept for a while could not be freed"),
+            }
             tokio::time::sleep(LOOK).await;
         }
+    }
+
+    /// Frees what collections removed and kept as long as was promised. Returns the bytes.
+    ///
+    /// # Errors
+    /// Of the store.
+    pub async fn empty_bins(&self) -> Result<u64, Error> {
+        self.collector.empty_bins(None).await
     }
 
     /// One look. Returns how many collections were finished for others.

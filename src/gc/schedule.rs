@@ -44,6 +44,8 @@ pub struct Scheduled {
     pub grace: Duration,
     /// See [`Collection::untagged`].
     pub untagged: Untagged,
+    /// See [`Collection::keep_removed`].
+    pub keep_removed: Duration,
 }
 
 /// Times at which something is done, in UTC, as cron writes them: minute, hour, day, month, day of the week.
@@ -139,6 +141,7 @@ impl Scheduler {
         let config = Collection {
             grace: self.config.grace,
             untagged: self.config.untagged,
+            keep_removed: self.config.keep_removed,
             manifest_limit: self.manifest_limit,
             ..Collection::default()
         };

@@ -5,12 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::bin::{Keeping, Swept};
 use super::collect::Watcher;
 use super::pulse::Pulse;
 use super::references::{self, Known};
 use super::{Collection, Error, Event};
 use crate::oci::{Digest, RepositoryName};
-use crate::storage::collection::Key;
+use crate::storage::collection::{EpochId, Key};
 use crate::storage::driver::Latency;
 use crate::storage::{Error as StorageError, Retry, Store};
 
@@ -34,14 +35,16 @@ pub(super) struct Sweep<'a> {
     pub(super) store: &'a Store,
     pub(super) config: &'a Collection,
     pub(super) pulse: &'a Pulse,
+    pub(super) epoch: EpochId,
     pub(super) tell: Watcher<'a>,
 }
 
 impl Sweep<'_> {
     /// Removes `doomed` and returns when it is certain that no request to remove any of it can take effect any more. A
     /// request to a bucket that was answered is over; one that was not may arrive as long as it is good for.
-    pub(super) async fn run(&self, known: &mut Known, doomed: &[Key], before: Before) -> Result<(), Error> {
+    pub(super) async fn run(&self, known: &mut Known, doomed: &[Key], before: Before) -> Result<Swept, Error> {
         let (store, limit) = (self.store, self.config.manifest_limit);
+        let keeping = self.begin_bin(doomed, before).await?;
         let mut revisions: BTreeMap<&RepositoryName, Vec<(Digest, Option<Digest>)>> = BTreeMap::new();
         let mut links: BTreeMap<&RepositoryName, Vec<Digest>> = BTreeMap::new();
         let mut blobs = Vec::new();
@@ -66,16 +69,29 @@ impl Sweep<'_> {
                 certain &= self.persistently(|issued| store.sweep_links(name, part, issued)).await?;
             }
         }
-        let parts = blobs.chunks(AT_ONCE).map(|part| self.persistently(|issued| store.sweep_blobs(part, issued)));
+        let mut swept = Swept::of(keeping);
+        let parts = blobs.chunks(AT_ONCE).map(|part| self.content(part, keeping));
         let mut parts = stream::iter(parts.collect::<Vec<_>>()).buffer_unordered(store.questions_at_once().min(4));
-        while let Some(part) = parts.try_next().await? {
+        while let Some((stay, part)) = parts.try_next().await? {
+            swept.not_kept.extend(stay);
             certain &= part;
         }
         if !certain && store.latency() == Latency::Remote {
             (self.tell)(Event::WaitingForRequests(self.config.request_lifetime));
             tokio::time::sleep(self.config.request_lifetime).await;
         }
-        Ok(())
+        Ok(swept)
+    }
+
+    /// Moves content into the bin, and removes what cannot be moved there. Gives that, and whether the removal is certain to
+    /// be over.
+    async fn content(&self, part: &[Digest], keeping: Keeping) -> Result<(Vec<Digest>, bool), Error> {
+        let stay = match keeping {
+            Keeping::Until(_) => self.attempt(|_| self.store.put_into_bin(self.epoch, part)).await?.0,
+            Keeping::Not(_) => part.to_vec(),
+        };
+        let certain = stay.is_empty() || self.persistently(|issued| self.store.sweep_blobs(&stay, issued)).await?;
+        Ok((stay, certain))
     }
 
     /// Does `work`, again while it fails for a reason likely to pass. Whether the first attempt succeeded, so that no
@@ -84,10 +100,18 @@ impl Sweep<'_> {
         &self,
         work: impl Fn(SystemTime) -> F,
     ) -> Result<bool, Error> {
+        Ok(self.attempt(work).await?.1 == 1)
+    }
+
+    /// The same; gives the answer and the number of attempts.
+    async fn attempt<T, F: Future<Output = Result<T, StorageError>>>(
+        &self,
+        work: impl Fn(SystemTime) -> F,
+    ) -> Result<(T, u32), Error> {
         let mut attempt = 1;
         loop {
             match work(self.pulse.issue()?).await {
-                Ok(()) => return Ok(attempt == 1),
+                Ok(answer) => return Ok((answer, attempt)),
                 Err(StorageError::Backend { retry: Retry::Later, .. }) if attempt < ATTEMPTS => {
                     tokio::time::sleep(Duration::from_millis(200) * 2u32.pow(attempt)).await;
                     attempt += 1;

@@ -13,6 +13,7 @@ mod pull;
 mod push;
 mod receive;
 mod references;
+mod restore;
 mod settle;
 mod token;
 mod upload;

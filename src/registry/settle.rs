@@ -66,8 +66,11 @@ impl Registry {
         let begun = Instant::now();
         let mut former = Vec::new();
         for attempt in 1.. {
-            let (before, children) = self.look_and_check(name, new.manifest).await?;
-            let published = self.publish_once(name, new, &before, &children, &mut former).await;
+            let published = match self.look_and_check(name, new.manifest).await {
+                Ok((before, children)) => self.publish_once(name, new, &before, &children, &mut former).await,
+                // An attempt before this one may have moved tags.
+                Err(error) => Err(error),
+            };
             match published {
                 Ok(Settled::Yes) if begun.elapsed() < LONGEST_REQUEST => return Ok(()),
                 Ok(Settled::StartOver) if attempt < LEAST_ATTEMPTS || begun.elapsed() < PATIENCE => {}

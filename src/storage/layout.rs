@@ -114,6 +114,31 @@ pub(super) fn collector_lock(what: &str) -> StoragePath {
     StoragePath(format!("{ROOT}/gc/locks/{what}"))
 }
 
+/// Ours: what collection removed and may be put back, in one directory for each epoch.
+pub(super) fn bins() -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/bin"))
+}
+
+/// Ours: everything of one epoch that may be put back.
+pub(super) fn bin(epoch: &str) -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/bin/{epoch}"))
+}
+
+/// Ours: one part of that besides content: `list` or `keep`.
+pub(super) fn bin_part(epoch: &str, part: &str) -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/bin/{epoch}/{part}"))
+}
+
+/// Ours: content that may be put back.
+pub(super) fn bin_data(epoch: &str, digest: &Digest) -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/bin/{epoch}/{}/{}", digest.algorithm(), digest.hex()))
+}
+
+/// Ours: written to be told the time by the store's own clock.
+pub(super) fn bin_clock() -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/bin/clock"))
+}
+
 /// Paths below one repository.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RepositoryPaths<'a>(pub(super) &'a RepositoryName);

@@ -6,13 +6,14 @@ mod interleavings;
 mod late;
 mod repositories;
 mod succession;
+mod undo;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Collection, Collector, Error, Report, Untagged};
+use super::{Collection, Collector, Error, Report, Undo, Untagged};
 use crate::oci::{Algorithm, Digest, Hasher, MediaType, Reference, RepositoryName, Tag};
 use crate::registry::{Body, Deletion, Registry};
 use crate::storage::driver::memory::Memory;
@@ -20,7 +21,8 @@ use crate::storage::driver::{Driver, ListPage};
 use crate::storage::{self, StoragePath, Store};
 
 fn memory() -> Arc<dyn Driver> {
-    Arc::new(Memory::new())
+    // Roomy, so that what is removed is kept as on a disk.
+    Arc::new(Memory::with_space(1 << 40, 1 << 40))
 }
 
 fn store(driver: &Arc<dyn Driver>) -> Store {
@@ -30,6 +32,10 @@ fn store(driver: &Arc<dyn Driver>) -> Store {
 fn registry(driver: &Arc<dyn Driver>) -> Registry {
     let config = crate::registry::Config { deletion: Deletion::Enabled, ..crate::registry::Config::default() };
     Registry::new(config, store(driver))
+}
+
+fn undo(driver: &Arc<dyn Driver>) -> Undo {
+    Undo::new(store(driver), registry(driver), 1 << 20)
 }
 
 fn name(text: &str) -> RepositoryName {

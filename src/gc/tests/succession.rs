@@ -59,7 +59,12 @@ async fn where_no_lock_tells_whoever_gives_no_sign_for_long_is_succeeded() {
 
 fn scheduler(driver: &Arc<dyn Driver>) -> Scheduler {
     let schedule = "0 0 1 1 *".parse().unwrap();
-    let config = Scheduled { schedule, grace: Duration::ZERO, untagged: Untagged::Remove };
+    let config = Scheduled {
+        schedule,
+        grace: Duration::ZERO,
+        untagged: Untagged::Remove,
+        keep_removed: Collection::KEEP_REMOVED,
+    };
     Scheduler::new(store(driver), config, 1 << 20)
 }
 

@@ -4,6 +4,7 @@
 //! Knows the objects of the protocol, not its rules; those are in `gc` for collectors and in `registry` for writers.
 //! Nothing here is answered from a cache but what can never change.
 
+mod bin;
 mod epochs;
 mod rounds;
 mod survey;
@@ -15,6 +16,7 @@ use std::str::FromStr;
 
 use crate::oci::{Algorithm, Digest, Hasher, RepositoryName};
 
+pub use bin::{BinTimes, Removed};
 pub(in crate::storage) use epochs::CondemnedLists;
 pub use epochs::{Epochs, Fetched, Progress};
 pub use survey::{Cursor, Found, FoundPage, Manifests, Shelf};
