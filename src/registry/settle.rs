@@ -142,11 +142,12 @@ impl Registry {
             if self.settle(name, new.manifest, children, before).await? == Settled::StartOver {
                 return Ok(Settled::StartOver);
             }
-            if former.is_empty() {
-                for tag in new.tags {
-                    let target = super::pull::undamaged(self.store.resolve_tag(name, tag).await)?;
-                    former.push((tag.clone(), target));
-                }
+        }
+        // Across a network the question is a request, and spared where no collector is in sight.
+        if former.is_empty() && (!before.active.is_empty() || self.store.latency() == Latency::Local) {
+            for tag in new.tags {
+                let target = undamaged(self.store.resolve_tag(name, tag).await)?;
+                former.push((tag.clone(), target));
             }
         }
         if !new.tags.is_empty() {
