@@ -84,10 +84,10 @@ fn tell(deed: Deed, report: &UndoReport) {
 pub(super) fn tell_kept(kept: &Kept) {
     if let Some(until) = kept.until {
         eprintln!(
-            "registry: {} of that stay on the disk until {}: garbage-collect --undo puts back what was removed, \
+            "registry: what was removed is kept until {}, {} on the disk: garbage-collect --undo puts it back, \
              garbage-collect --keep-removed 0s frees it at once",
-            size(kept.bytes),
-            time(until)
+            time(until),
+            size(kept.bytes)
         );
     }
     match kept.not_kept {

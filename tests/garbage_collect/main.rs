@@ -6,6 +6,7 @@
 mod situations;
 #[path = "../support/mod.rs"]
 mod support;
+mod undo;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -22,7 +23,10 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let berth = Berth::new(Driver::Filesystem);
+        Self::of(Berth::new(Driver::Filesystem))
+    }
+
+    fn of(berth: Berth) -> Self {
         let directory = berth.directory.as_ref().unwrap().path();
         let config = directory.join("config.yml");
         let root = directory.display();
@@ -49,7 +53,7 @@ impl Site {
     /// What lies there, apart from what collection itself leaves.
     fn files(&self) -> Vec<String> {
         let mut files = self.berth.files();
-        files.retain(|file| !file.contains("/registry/v2/gc/"));
+        files.retain(|file| !file.contains("/registry/v2/gc/") && !file.ends_with("config.yml"));
         files
     }
 

@@ -18,7 +18,7 @@ impl Site {
         self.berth.get(&format!("/v2/{name}/manifests/{reference}")).await.status == StatusCode::OK
     }
 
-    fn file(&self, path: &str) -> PathBuf {
+    pub(super) fn file(&self, path: &str) -> PathBuf {
         self.config.with_file_name("docker").join("registry/v2").join(path)
     }
 

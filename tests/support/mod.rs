@@ -75,6 +75,20 @@ impl Berth {
 
     pub fn with(driver: Driver, rules: registry::Config, config: routes::Config) -> Self {
         let directory = (driver == Driver::Filesystem).then(|| tempfile::tempdir().unwrap());
+        Self::within(directory, rules, config)
+    }
+
+    /// A registry on a file system with so much room that what is collected is kept; `None` where this machine has none.
+    pub fn with_room() -> Option<Self> {
+        let has_room = |place: &std::path::PathBuf| {
+            rustix::fs::statvfs(place).is_ok_and(|space| space.f_bavail * 100 > space.f_blocks * 20)
+        };
+        let place = [std::env::temp_dir(), "/dev/shm".into()].into_iter().find(has_room)?;
+        let directory = tempfile::tempdir_in(place).unwrap();
+        Some(Self::within(Some(directory), rules(), routes::Config::default()))
+    }
+
+    fn within(directory: Option<tempfile::TempDir>, rules: registry::Config, config: routes::Config) -> Self {
         let place = match &directory {
             Some(directory) => DriverConfig::Filesystem(FilesystemConfig {
                 root_directory: directory.path().to_owned(),

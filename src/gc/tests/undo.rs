@@ -134,6 +134,19 @@ async fn what_lost_a_part_is_named_and_stays_until_the_part_is_back() {
 }
 
 #[tokio::test]
+async fn what_distribution_keeps_under_another_digest_finds_its_content_again() {
+    let driver = memory();
+    let content = push_blob(&registry(&driver), "a", b"by sha512").await;
+    let long = Hasher::digest(Algorithm::Sha512, b"by sha512");
+    store(&driver).link_blob(&name("a"), &long, &content).await.unwrap();
+    collect(&driver, Untagged::Remove).await.unwrap();
+    assert_eq!(objects(&driver).await, [""; 0]);
+    assert_eq!(undo(&driver).run().await.unwrap().not_put_back, []);
+    assert_eq!(store(&driver).survey_link(&name("a"), &long).await.unwrap(), Some(content));
+    assert_eq!(registry(&driver).blob_size(&name("a"), &long).await.unwrap(), 9);
+}
+
+#[tokio::test]
 async fn a_collection_that_goes_on_is_left_alone_by_undoing_and_by_emptying() {
     let driver = memory();
     let store = store(&driver);
@@ -166,7 +179,7 @@ async fn what_a_successor_finishes_can_be_put_back_as_well() {
         faulty.fail(number, Fault::Hang);
         let dying: Arc<dyn Driver> = Arc::new(faulty.clone());
         let collector = Collector::new(store(&dying), no_grace(Untagged::Remove));
-        let died = tokio::time::timeout(Duration::from_secs(60), collector.collect(&|_| {})).await.is_err();
+        let died = tokio::time::timeout(Duration::from_mins(1), collector.collect(&|_| {})).await.is_err();
         let config = Collection { takeover: Takeover::Everything, ..no_grace(Untagged::Remove) };
         Collector::new(store(&driver), config).collect(&|_| {}).await.unwrap();
         assert_eq!(objects(&driver).await, [""; 0]);

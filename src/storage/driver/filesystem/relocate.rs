@@ -26,12 +26,12 @@ enum Moved {
 impl Shared {
     /// See [`crate::storage::driver::Driver::move_many`].
     pub(super) fn move_many(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
-        let (mut stay, mut moved) = (Vec::new(), Vec::new());
+        let (mut stay, mut arrived) = (Vec::new(), Vec::new());
         let mut left = BTreeSet::new();
         for (from, to) in moves {
             match self.move_one(from.as_str(), to.as_str())? {
                 Moved::Yes => {
-                    moved.push(to.as_str());
+                    arrived.push(to.as_str());
                     left.insert(parent(from.as_str()));
                 }
                 Moved::Missing => {}
@@ -39,7 +39,7 @@ impl Shared {
             }
         }
         // The new names first: a file whose old name alone became durable would be gone after a power cut.
-        self.make_names_durable(moved)?;
+        self.make_names_durable(arrived)?;
         self.settle_deletion(left)?;
         Ok(stay)
     }
