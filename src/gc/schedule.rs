@@ -125,6 +125,7 @@ impl Scheduler {
                     layer_links = report.removed.layer_links,
                     blobs = report.removed.blobs,
                     bytes = report.removed.bytes,
+                    kept_bytes = report.kept.bytes,
                     "garbage collection finished"
                 ),
                 Ok(None) => info!("another replica collected garbage"),

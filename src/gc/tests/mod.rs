@@ -22,7 +22,7 @@ use crate::storage::{self, StoragePath, Store};
 
 fn memory() -> Arc<dyn Driver> {
     // Roomy, so that what is removed is kept as on a disk.
-    Arc::new(Memory::with_space(1 << 40, 1 << 40))
+    Arc::new(Memory::new().with_space(1 << 40, 1 << 40))
 }
 
 fn store(driver: &Arc<dyn Driver>) -> Store {

@@ -204,7 +204,7 @@ async fn nothing_is_kept_where_that_is_not_wanted_or_room_is_short_or_in_a_bucke
     };
     let day = Duration::from_hours(24);
     assert_eq!(run(memory(), Duration::ZERO).await, None);
-    assert_eq!(run(Arc::new(Memory::with_space(14, 100)), day).await, Some(NotKept::ShortOfSpace));
+    assert_eq!(run(Arc::new(Memory::new().with_space(14, 100)), day).await, Some(NotKept::ShortOfSpace));
     assert_eq!(run(Arc::new(Memory::new()), day).await, None);
     assert_eq!(run(Arc::new(Faulty::at(Latency::Remote, memory())), day).await, None);
 }
@@ -218,6 +218,14 @@ async fn what_is_kept_is_freed_by_a_run_that_keeps_nothing_and_when_its_time_is_
     let report = Collector::new(store(&driver), config).collect(&|_| {}).await.unwrap();
     assert!(report.emptied_bytes > 0);
     assert_eq!(store(&driver).bins().await.unwrap(), []);
+
+    let memory = Memory::new();
+    let (roomy, full): (Arc<dyn Driver>, Arc<dyn Driver>) =
+        (Arc::new(memory.with_space(15, 100)), Arc::new(memory.with_space(14, 100)));
+    push_blob(&registry(&roomy), "a", b"alone").await;
+    assert_eq!(collect(&roomy, Untagged::Remove).await.unwrap().kept.bytes, 5);
+    assert_eq!(Rescuer::new(store(&roomy), 1 << 20).empty_bins().await.unwrap(), 0);
+    assert_eq!(Rescuer::new(store(&full), 1 << 20).empty_bins().await.unwrap(), 5, "room is short now");
 
     push_blob(&registry(&driver), "a", b"alone").await;
     let brief = Collection { keep_removed: Duration::from_nanos(1), ..no_grace(Untagged::Remove) };

@@ -100,8 +100,8 @@ impl Store {
         let (content, media_type) = match key {
             Key::Revision(name, digest) => {
                 let paths = RepositoryPaths(name);
-                let media_type = found(self.driver.read(&paths.revision_media_type(digest), LARGEST_LINK).await)?;
-                let media_type = media_type.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok());
+                let media_type = self.driver.read(&paths.revision_media_type(digest), LARGEST_LINK).await;
+                let media_type = readable(media_type)?.and_then(|bytes| std::str::from_utf8(&bytes).ok()?.parse().ok());
                 (self.elsewhere(&paths.revision_link(digest), digest).await?, media_type)
             }
             Key::Link(name, digest) => (self.elsewhere(&RepositoryPaths(name).layer_link(digest), digest).await?, None),
@@ -116,12 +116,8 @@ impl Store {
         if digest.algorithm() == Algorithm::Sha256 {
             return Ok(None);
         }
-        match self.read_link(link).await {
-            Ok(target) => Ok(target.filter(|target| target != digest)),
-            // Its place says which it is of.
-            Err(Error::Damaged { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let target = readable(self.read_link(link).await)?.flatten();
+        Ok(target.filter(|target| target != digest))
     }
 
     /// Begins the bin of `epoch`, durably: `removed` is about to be removed, and is to stay there for so long.
@@ -235,6 +231,14 @@ impl Store {
         let clock = bin_clock();
         self.driver.write(&clock, Bytes::new(), WriteMode::Overwrite).await?;
         Ok(self.driver.stat(&clock).await?.modified)
+    }
+}
+
+/// What was read, if there is anything to read: damage is no reason to keep what is to be removed.
+fn readable<T>(read: Result<T>) -> Result<Option<T>> {
+    match found(read) {
+        Err(Error::Damaged { .. } | Error::TooLarge { .. }) => Ok(None),
+        other => other,
     }
 }
 

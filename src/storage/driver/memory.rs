@@ -78,10 +78,10 @@ impl Memory {
         Self::default()
     }
 
-    /// An empty store that says it has so much room, as disks do.
+    /// The same store, which says that it has so much room, as disks do.
     #[cfg(test)]
-    pub(crate) fn with_space(available: u64, total: u64) -> Self {
-        Self { space: Some(Space { available, total }), ..Self::default() }
+    pub(crate) fn with_space(&self, available: u64, total: u64) -> Self {
+        Self { space: Some(Space { available, total }), ..self.clone() }
     }
 
     fn stored(&self) -> MutexGuard<'_, BTreeMap<String, Stored>> {

@@ -281,6 +281,22 @@ fn check(
 }
 
 #[tokio::test]
+async fn directories_that_a_removal_may_empty_are_asked_for_once() {
+    let root = tempfile::tempdir().unwrap();
+    let recorder = Arc::new(Recorder::default());
+    let driver = open_watched(root.path(), &recorder);
+    let paths: Vec<StoragePath> =
+        (0..40).map(|number| at(&format!("blobs/{}/{number}/data", number % 2))).chain([at("blobs/1/stays")]).collect();
+    driver.write_many(paths.iter().map(|path| (path.clone(), "x".into())).collect()).await.unwrap();
+    driver.delete_many(&paths[..40]).await.unwrap();
+    let removals = recorder.steps().into_iter().filter(|step| matches!(step, Step::RemoveDirectory(_)));
+    // Each its own directory, the two they share, and the one that one of these leaves.
+    assert_eq!(removals.count(), 40 + 2 + 1);
+    let left: Vec<_> = std::fs::read_dir(root.path().join(at("blobs").as_str())).unwrap().collect();
+    assert_eq!(left.len(), 1);
+}
+
+#[tokio::test]
 async fn whatever_change_fails_leaves_the_old_or_the_new_and_no_litter() {
     for errno in [Errno::NOSPC, Errno::IO, Errno::MFILE] {
         for number in 0.. {
