@@ -140,6 +140,21 @@ fn is_short(space: Space) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oci::{Algorithm, Hasher};
+
+    #[test]
+    fn only_what_could_be_moved_counts_as_kept() {
+        let [moved, removed] = [b"a", b"b"].map(|content| Hasher::digest(Algorithm::Sha256, content));
+        let doomed = [(Key::Blob(moved), 5), (Key::Blob(removed), 7), (Key::Link("a".parse().unwrap(), moved), 0)];
+        let doomed: Vec<&(Key, u64)> = doomed.iter().collect();
+        let mut kept = Kept::default();
+        let until = UNIX_EPOCH + Duration::from_secs(9);
+        let swept = Swept { keeping: Keeping::Until(until), not_kept: HashSet::from([removed]) };
+        swept.tell(&doomed, &mut kept);
+        assert_eq!(kept, Kept { bytes: 5, until: Some(9), not_kept: Some(NotKept::OtherFileSystem) });
+        Swept::of(Keeping::Not(None)).tell(&doomed, &mut kept);
+        assert_eq!((kept.bytes, kept.until), (5, Some(9)), "one epoch of several");
+    }
 
     #[test]
     fn room_is_short_below_its_share() {
