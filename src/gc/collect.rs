@@ -78,8 +78,8 @@ impl Collector {
         let first = EpochId::random();
         let now = if removing { self.store_time(first).await? } else { SystemTime::now() };
         let older_than = now.checked_sub(self.config.grace).unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut known = Known::default();
-        let marked = self.first_mark(&mut known, older_than, tell, &mut report).await;
+        let known = Known::default();
+        let marked = self.first_mark(&known, older_than, tell, &mut report).await;
         if !removing {
             return marked.map(|_| report);
         }
@@ -92,7 +92,7 @@ impl Collector {
             }
         };
         report.more = garbage.is_cut();
-        self.work_off(Scope::Everything, first, &garbage, &mut known, tell, &mut report).await?;
+        self.work_off(Scope::Everything, first, &garbage, &known, tell, &mut report).await?;
         self.store.note_tagged_repositories(&tagged).await?;
         self.store.forget_epochs(now).await?;
         report.uploads = self.give_up_uploads(now).await?;
@@ -106,7 +106,7 @@ impl Collector {
         scope: Scope<'_>,
         mut epoch: EpochId,
         garbage: &Garbage,
-        known: &mut Known,
+        known: &Known,
         tell: Watcher<'_>,
         report: &mut Report,
     ) -> Result<(), Error> {
@@ -130,7 +130,7 @@ impl Collector {
 
     async fn first_mark(
         &self,
-        known: &mut Known,
+        known: &Known,
         older_than: SystemTime,
         tell: Watcher<'_>,
         report: &mut Report,
@@ -162,7 +162,7 @@ impl Collector {
         &'a self,
         scope: Scope<'a>,
         spare: Spare<'a>,
-        known: &'a mut Known,
+        known: &'a Known,
         tell: Watcher<'a>,
     ) -> Mark<'a> {
         let (untagged, manifest_limit) = (self.config.untagged, self.config.manifest_limit);
@@ -179,7 +179,7 @@ impl Collector {
     }
 
     /// One epoch: announces the list, looks again, and removes what is doomed.
-    async fn epoch(&self, work: Work<'_>, known: &mut Known, report: &mut Report) -> Result<(), Error> {
+    async fn epoch(&self, work: Work<'_>, known: &Known, report: &mut Report) -> Result<(), Error> {
         let epoch = work.epoch;
         let hold = self.store.hold_epoch(epoch).await?;
         let sign = self.pulse.sign();
@@ -206,7 +206,7 @@ impl Collector {
         }
     }
 
-    async fn condemn_and_sweep(&self, work: Work<'_>, known: &mut Known, report: &mut Report) -> Result<(), Error> {
+    async fn condemn_and_sweep(&self, work: Work<'_>, known: &Known, report: &mut Report) -> Result<(), Error> {
         let Work { epoch, list, tell, .. } = work;
         let keys: Vec<Key> = list.iter().map(|(key, _)| key.clone()).collect();
         self.store.announce(epoch, &keys).await?;
@@ -243,7 +243,7 @@ impl Collector {
         &self,
         work: Work<'a>,
         condemned: &Fingerprints,
-        known: &mut Known,
+        known: &Known,
     ) -> Result<Vec<&'a (Key, u64)>, Error> {
         let Work { scope, epoch, list, .. } = work;
         let again = self.mark(scope, Spare::NotIn(condemned), known, &|_| {}).run().await?;

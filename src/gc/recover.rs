@@ -89,7 +89,7 @@ impl Collector {
         let closed = self.store.is_closed(epoch).await?;
         match self.store.verdict(epoch).await? {
             Some(doomed) => {
-                self.sweep(tell).run(&mut Known::default(), &doomed, Before::SomebodyElse).await?;
+                self.sweep(tell).run(&Known::default(), &doomed, Before::SomebodyElse).await?;
             }
             None if closed => self.store.decide(epoch, &[]).await?,
             None => {}

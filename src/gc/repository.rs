@@ -8,7 +8,7 @@ use super::plan::Garbage;
 use super::references::Known;
 use super::{Collector, Error, Mode, Report, Watcher, Writers};
 use crate::oci::RepositoryName;
-use crate::storage::collection::{EpochId, Manifests};
+use crate::storage::collection::{EpochId, Fingerprints, Manifests};
 
 impl Collector {
     /// Removes the tags, manifests and links of the repository. Its content goes with the next collection, as far as no
@@ -39,13 +39,13 @@ impl Collector {
             self.store.delete_tag(name, tag).await?;
         }
         let scope = Scope::Repository(name);
-        let mut known = Known::default();
+        let known = Known::default();
         // Nothing has a tag any more, and nothing is too young.
         let spare = Spare::YoungerThan(SystemTime::now() + std::time::Duration::from_hours(24));
-        let mut marked = self.mark(scope, spare, &mut known, tell).run().await?;
+        let mut marked = self.mark(scope, spare, &known, tell).run().await?;
         let garbage = Garbage::of_repositories(&mut marked);
         report.eligible = garbage.tally;
-        self.work_off(scope, EpochId::random(), &garbage, &mut known, tell, &mut report).await?;
+        self.work_off(scope, EpochId::random(), &garbage, &known, tell, &mut report).await?;
         if let Some(mut noted) = self.store.tagged_repositories().await? {
             noted.retain(|other| other != name);
             self.store.note_tagged_repositories(&noted).await?;
@@ -56,7 +56,7 @@ impl Collector {
     async fn count_links(&self, name: &RepositoryName) -> Result<u64, Error> {
         let (mut links, mut from) = (0, None);
         loop {
-            let page = self.store.survey_links(name, from).await?;
+            let page = self.store.survey_links(name, &Fingerprints::new(), from).await?;
             links += page.found.len() as u64;
             from = page.next;
             if from.is_none() {
