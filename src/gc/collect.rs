@@ -13,7 +13,7 @@ use super::plan::{self, Garbage, LONGEST_LIST};
 use super::pulse::{Pulse, SILENCE};
 use super::references::Known;
 use super::sweep::{self, Sweep};
-use super::{Collection, Error, Event, LargeRemoval, Mode, Report, Writers};
+use super::{Collection, Error, Event, LargeRemoval, Mode, Report};
 use crate::oci::RepositoryName;
 use crate::storage::Store;
 use crate::storage::collection::{EpochId, Fingerprints, Key};
@@ -71,7 +71,7 @@ impl Collector {
         if removing {
             report.recovered = self.recover(tell).await?;
         }
-        if self.config.writers == Writers::Online && removing {
+        if removing {
             self.refuse_forgetful_store().await?;
             self.refuse_mixed_use().await?;
         }
@@ -247,6 +247,8 @@ impl Collector {
     ) -> Result<Vec<&'a (Key, u64)>, Error> {
         let Work { scope, epoch, list, .. } = work;
         let again = self.mark(scope, Spare::NotIn(condemned), known, &|_| {}).run().await?;
+        // Who began to push since the first look would not see the list. Before closing, because pushes wait from then on.
+        self.refuse_mixed_use().await?;
         self.store.close(epoch).await?;
         let revived = self.store.revived(epoch).await?;
         plan::doomed(&self.store, known, self.config.manifest_limit, list, &again, &revived).await

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::mark::{Scope, Spare};
 use super::plan::Garbage;
 use super::references::Known;
-use super::{Collector, Error, Mode, Report, Watcher, Writers};
+use super::{Collector, Error, Mode, Report, Watcher};
 use crate::oci::RepositoryName;
 use crate::storage::collection::{EpochId, Fingerprints, Manifests};
 
@@ -21,10 +21,8 @@ impl Collector {
         let removing = self.config.mode == Mode::Remove;
         if removing {
             report.recovered = self.recover(tell).await?;
-            if self.config.writers == Writers::Online {
-                self.refuse_forgetful_store().await?;
-                self.refuse_mixed_use().await?;
-            }
+            self.refuse_forgetful_store().await?;
+            self.refuse_mixed_use().await?;
         }
         let Manifests { tags, revisions } = self.store.survey_manifests(name).await?;
         if tags.is_empty() && revisions.is_empty() && !self.store.repository_exists(name).await? {
