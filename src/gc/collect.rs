@@ -219,7 +219,7 @@ impl Collector {
             Err(error) => {
                 // Nothing is decided, so nothing goes: an empty verdict sets free the writers that wait for one.
                 self.store.decide(epoch, &[]).await?;
-                self.store.retire(epoch).await?;
+                self.store.retire(epoch, &[]).await?;
                 return Err(error);
             }
         };
@@ -228,7 +228,7 @@ impl Collector {
         report.spared += (list.len() - doomed.len()) as u64;
         tell(Event::Sweeping { doomed: keys.len() });
         self.sweep(tell).run(known, &keys, sweep::Before::Nothing).await?;
-        self.store.retire(epoch).await?;
+        self.store.retire(epoch, &keys).await?;
         for (key, bytes) in doomed {
             report.removed.count(key, *bytes);
         }

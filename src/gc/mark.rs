@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::references::{self, Known, LOOK_AGAIN, References, UNDER_WAY};
+use super::references::{self, Known, LOOK_AGAIN, References, Standing, UNDER_WAY};
 use super::{Error, Event, Untagged};
 use crate::oci::{Algorithm, Digest, Hasher, RepositoryName, Tag};
 use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Manifests, fingerprint};
@@ -183,7 +183,8 @@ impl Mark<'_> {
         let mut todo: Vec<usize> = Vec::new();
         for (at, revision) in revisions.iter().enumerate() {
             let key = || Key::Revision(name.clone(), revision.found.digest);
-            if self.untagged == Untagged::Keep || self.spare.keeps(&revision.found, key) {
+            let stands = revision.references.standing == Standing::Whole;
+            if stands && (self.untagged == Untagged::Keep || self.spare.keeps(&revision.found, key)) {
                 todo.push(at);
             }
         }
@@ -237,11 +238,12 @@ impl Mark<'_> {
     }
 
     /// Whether the repository has the manifest `digest` that the tag points to. It may be on its way: a push that a collector
-    /// got in the way of puts its manifest again, or its tag back. `false` when the tag has moved or gone.
+    /// got in the way of puts its manifest again, or its tag back. `false` when the tag has moved or gone, or when a
+    /// collection removed the manifest and nobody was told that it was pushed again.
     async fn arrives(&self, name: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<bool, Error> {
         let begun = Instant::now();
         while self.store.survey_revision(name, digest).await?.is_none() {
-            if self.target(name, tag).await?.1 != Some(*digest) {
+            if self.target(name, tag).await?.1 != Some(*digest) || self.store.is_tag_remnant(name, tag, digest).await? {
                 return Ok(false);
             }
             if begun.elapsed() >= UNDER_WAY {

@@ -48,7 +48,7 @@ impl Garbage {
         let mut garbage = Self::of_repositories(marked);
         let shelves = store.shelves().await?;
         let looks = shelves.iter().map(|shelf| unneeded(store, shelf, &marked.needed, older_than)).collect::<Vec<_>>();
-        let mut looks = stream::iter(looks).buffer_unordered(store.surveys_at_once());
+        let mut looks = stream::iter(looks).buffered(store.surveys_at_once());
         while let Some((stored, found)) = looks.try_next().await? {
             garbage.stored.blobs += stored.blobs;
             garbage.stored.bytes += stored.bytes;

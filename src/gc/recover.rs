@@ -87,14 +87,15 @@ impl Collector {
 
     async fn finish(&self, epoch: EpochId, tell: Watcher<'_>) -> Result<(), Error> {
         let closed = self.store.is_closed(epoch).await?;
-        match self.store.verdict(epoch).await? {
+        let verdict = self.store.verdict(epoch).await?;
+        match &verdict {
             Some(doomed) => {
-                self.sweep(tell).run(&Known::default(), &doomed, Before::SomebodyElse).await?;
+                self.sweep(tell).run(&Known::default(), doomed, Before::SomebodyElse).await?;
             }
             None if closed => self.store.decide(epoch, &[]).await?,
             None => {}
         }
-        Ok(self.store.retire(epoch).await?)
+        Ok(self.store.retire(epoch, &verdict.unwrap_or_default()).await?)
     }
 
     /// # Errors

@@ -26,7 +26,7 @@ const MANIFESTS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: u64 = 4 << 20;
 
 /// What may be on its way is waited for: longer than a push waits for a collector before it is refused.
-pub(super) const UNDER_WAY: Duration = Duration::from_secs(8);
+pub(super) const UNDER_WAY: Duration = Duration::from_secs(25);
 
 /// Between two looks meanwhile.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -38,6 +38,24 @@ pub(super) struct References {
     pub(super) named: Box<[Fingerprint]>,
     /// What it is about.
     pub(super) subject: Option<Digest>,
+    /// Whether it is there at all.
+    pub(super) standing: Standing,
+}
+
+/// Whether there is a manifest where a link leads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There is.
+    #[default]
+    Whole,
+    /// A collection removed it, and then a push that was never acknowledged put the link back.
+    Remnant,
+}
+
+impl References {
+    fn remnant() -> Self {
+        Self { standing: Standing::Remnant, ..Self::default() }
+    }
 }
 
 /// Manifests read so far. They never change, so both marks of a run may share them.
@@ -59,7 +77,8 @@ impl Known {
     fn insert(&self, digest: &Digest, references: References) -> Arc<References> {
         let references = Arc::new(references);
         let mut remembered = self.lock();
-        if remembered.references + references.named.len() < MOST_REMEMBERED {
+        // Somebody may push again what is missing now.
+        if references.standing == Standing::Whole && remembered.references + references.named.len() < MOST_REMEMBERED {
             remembered.references += references.named.len() + 2;
             remembered.manifests.insert(fingerprint(digest), Arc::clone(&references));
         }
@@ -144,6 +163,9 @@ pub(super) async fn read(
             Ok(Some(bytes)) => break bytes,
             // Links go before content, so if the link is still there nobody removed the manifest.
             Ok(None) if store.survey_revision(name, digest).await?.is_none() => return Ok(None),
+            Ok(None) if store.is_revision_remnant(name, digest, content).await? => {
+                return Ok(Some(References::remnant()));
+            }
             // A push writes both at once, and writes them again when a collector got in its way.
             Ok(None) if begun.elapsed() < UNDER_WAY => tokio::time::sleep(LOOK_AGAIN).await,
             Ok(None) => return Err(unreadable(name, digest, "its content is missing".to_owned())),
@@ -183,7 +205,7 @@ pub(super) fn of(bytes: &Bytes) -> Option<References> {
     }
     named.sort_unstable();
     named.dedup();
-    Some(References { named: named.into(), subject })
+    Some(References { named: named.into(), subject, standing: Standing::Whole })
 }
 
 fn strings_of(value: &Value, named: &mut Vec<Fingerprint>) {

@@ -23,7 +23,13 @@ use crate::storage::driver::{
 
 /// A driver whose every call first stops once, so that the scheduler can let others go first.
 #[derive(Debug)]
-struct Stepping(Arc<dyn Driver>);
+pub(super) struct Stepping(Arc<dyn Driver>);
+
+impl Stepping {
+    pub(super) fn new(inner: Arc<dyn Driver>) -> Self {
+        Self(inner)
+    }
+}
 
 /// Stops once.
 struct Step(bool);

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::{Fingerprints, fingerprint};
+use super::{Fingerprints, Key, fingerprint};
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
 use crate::storage::driver::{EntryKind, Latency, ListPage, More, ReadLimits, Stat, Tree};
 use crate::storage::layout::{RepositoryPaths, StoragePath, all_blobs, blob_data, blobs};
@@ -293,6 +293,17 @@ impl Store {
     /// What `tag` points to, asked of the driver.
     pub async fn survey_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Digest>> {
         self.read_link(&RepositoryPaths(name).tag_link(tag)).await
+    }
+
+    /// Whether `tag` was left behind by a push that was never acknowledged, and leads to the manifest `digest` that a collection
+    /// removed meanwhile.
+    pub async fn is_tag_remnant(&self, name: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<bool> {
+        self.is_remnant(&RepositoryPaths(name).tag_link(tag), &Key::Revision(name.clone(), *digest)).await
+    }
+
+    /// The same of the link of the repository's manifest `digest` and its bytes, which lie under `content`.
+    pub async fn is_revision_remnant(&self, name: &RepositoryName, digest: &Digest, content: &Digest) -> Result<bool> {
+        self.is_remnant(&RepositoryPaths(name).revision_link(digest), &Key::Blob(*content)).await
     }
 
     /// The digest that the link of the repository's manifest holds, asked of the driver.
