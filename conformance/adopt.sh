@@ -130,6 +130,38 @@ collects() {
     [ "$blobs_after" -lt "$blobs_before" ] || { say "nothing was freed: $blobs_before blobs before and after"; return 1; }
 }
 
+# berth_collects DATA [ARGUMENTS...]: Berth's garbage-collect on the directory or bucket.
+berth_collects() {
+    local data=$1
+    shift
+    if [ -n "$store" ]; then
+        "$BERTH_BIN" garbage-collect --quiet "$@" "$work/bucket.yml"
+    else
+        REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY=$data "$BERTH_BIN" garbage-collect --quiet "$@" "$root/conformance/config-filesystem.yml"
+    fi
+}
+
+# sees_upload DATA: while an upload of distribution is under way Berth does not collect beside it, and says where it was.
+sees_upload() {
+    local at said status=0
+    at=$(curl -sS -o /dev/null -D - --max-time 30 -X POST "http://$address/v2/theirs/app/blobs/uploads/" \
+        | awk 'tolower($1) == "location:" { sub(/\r$/, "", $2); print $2 }')
+    case $at in http*) ;; *) at=http://$address$at ;; esac
+    said=$(berth_collects "$1" --grace 0s 2>&1) || status=$?
+    same 1 "$status" || return 1
+    contains theirs/app "$said" && contains --offline "$said" || return 1
+    berth_collects "$1" --dry-run || return 1
+    same 204 "$(curl -sS -o /dev/null -w '%{http_code}' --max-time 30 -X DELETE "$at")"
+}
+
+# Berth's collection of what both wrote, online: nothing that distribution wrote to its end stands in the way.
+frees_what_both_wrote() {
+    local blobs_before
+    blobs_before=$(blobs_in "$1")
+    berth_collects "$1" -m --grace 0s --settle 0s || return 1
+    [ "$(blobs_in "$1")" -lt "$blobs_before" ] || { say "nothing was freed: $blobs_before blobs before and after"; return 1; }
+}
+
 # adds_more LIST: what distribution does not know and Berth writes beside it: a referrer and a sha512 image.
 adds_more() {
     local image=$address/more/app
@@ -171,9 +203,13 @@ both_ways() {
     check "$name collects" collects "$version" "$data"
     serve "$version" "$data"
     check "$name serves everything after its collection" serves "$list"
+    check "Berth does not collect while $name takes an upload" sees_upload "$data"
     serve berth "$data"
     check "Berth serves everything after that collection" serves "$list"
     check "Berth writes what was collected again" eval 'seed "$address/ours/app:again" 64 && crane validate --remote "$address/ours/app:again"'
+    check "Berth deletes what $name wrote" removes theirs/app one "$list"
+    check "Berth collects beside itself what both wrote" frees_what_both_wrote "$data"
+    check "Berth serves everything after its own collection" serves "$list"
 
     title "Berth wrote first, for $name"
     list=$work/fresh-$version data=$work/fresh-data-$version

@@ -160,6 +160,8 @@ judge() {
 # compare_with_distribution SECONDS: the same load on two of distribution 3 with its own collector in a loop.
 compare_with_distribution() {
     local number all process_1 process_2 collector data=$work/data-distribution program
+    # A session that one began goes on at the other.
+    local -x REGISTRY_HTTP_SECRET=$HTTP_SECRET
     program=$(distribution_program 3)
     [ -x "$program" ] || { skip "distribution is not installed; conformance/install.sh distribution installs it"; return; }
     all=

@@ -1,5 +1,5 @@
 # The container engines that clients.sh drives, each with its own state below the work directory: containerd with `ctr`,
-# and the docker engine in the versions that are installed. clients.sh sources this file; it needs lib.sh.
+# and the docker engine in the versions that are installed. clients.sh and delete.sh source this file; it needs lib.sh.
 
 # settled COMMAND...: whether the command succeeds or the process started last has ended, so that waiting is over.
 settled() { "$@" || gone "$process"; }

@@ -13,7 +13,7 @@ use super::plan::{self, Garbage, LONGEST_LIST};
 use super::pulse::{Pulse, SILENCE};
 use super::references::Known;
 use super::sweep::{self, Sweep};
-use super::{Collection, Error, Event, LargeRemoval, Mode, Report, Writers};
+use super::{Collection, Error, Event, LargeRemoval, Mode, Report};
 use crate::oci::RepositoryName;
 use crate::storage::Store;
 use crate::storage::collection::{EpochId, Fingerprints, Key};
@@ -72,15 +72,15 @@ impl Collector {
             report.recovered = self.recover(tell).await?;
             report.emptied_bytes = self.empty_bins(Some(self.config.keep_removed)).await?;
         }
-        if self.config.writers == Writers::Online && removing {
+        if removing {
             self.refuse_forgetful_store().await?;
             self.refuse_mixed_use().await?;
         }
         let first = EpochId::random();
         let now = if removing { self.store_time(first).await? } else { SystemTime::now() };
         let older_than = now.checked_sub(self.config.grace).unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut known = Known::default();
-        let marked = self.first_mark(&mut known, older_than, tell, &mut report).await;
+        let known = Known::default();
+        let marked = self.first_mark(&known, older_than, tell, &mut report).await;
         if !removing {
             return marked.map(|_| report);
         }
@@ -93,7 +93,7 @@ impl Collector {
             }
         };
         report.more = garbage.is_cut();
-        self.work_off(Scope::Everything, first, &garbage, &mut known, tell, &mut report).await?;
+        self.work_off(Scope::Everything, first, &garbage, &known, tell, &mut report).await?;
         self.store.note_tagged_repositories(&tagged).await?;
         self.store.forget_epochs(now).await?;
         report.uploads = self.give_up_uploads(now).await?;
@@ -107,7 +107,7 @@ impl Collector {
         scope: Scope<'_>,
         mut epoch: EpochId,
         garbage: &Garbage,
-        known: &mut Known,
+        known: &Known,
         tell: Watcher<'_>,
         report: &mut Report,
     ) -> Result<(), Error> {
@@ -131,7 +131,7 @@ impl Collector {
 
     async fn first_mark(
         &self,
-        known: &mut Known,
+        known: &Known,
         older_than: SystemTime,
         tell: Watcher<'_>,
         report: &mut Report,
@@ -163,7 +163,7 @@ impl Collector {
         &'a self,
         scope: Scope<'a>,
         spare: Spare<'a>,
-        known: &'a mut Known,
+        known: &'a Known,
         tell: Watcher<'a>,
     ) -> Mark<'a> {
         let (untagged, manifest_limit) = (self.config.untagged, self.config.manifest_limit);
@@ -180,7 +180,7 @@ impl Collector {
     }
 
     /// One epoch: announces the list, looks again, and removes what is doomed.
-    async fn epoch(&self, work: Work<'_>, known: &mut Known, report: &mut Report) -> Result<(), Error> {
+    async fn epoch(&self, work: Work<'_>, known: &Known, report: &mut Report) -> Result<(), Error> {
         let epoch = work.epoch;
         let hold = self.store.hold_epoch(epoch).await?;
         let sign = self.pulse.sign();
@@ -207,7 +207,7 @@ impl Collector {
         }
     }
 
-    async fn condemn_and_sweep(&self, work: Work<'_>, known: &mut Known, report: &mut Report) -> Result<(), Error> {
+    async fn condemn_and_sweep(&self, work: Work<'_>, known: &Known, report: &mut Report) -> Result<(), Error> {
         let Work { epoch, list, tell, .. } = work;
         let keys: Vec<Key> = list.iter().map(|(key, _)| key.clone()).collect();
         self.store.announce(epoch, &keys).await?;
@@ -220,7 +220,7 @@ impl Collector {
             Err(error) => {
                 // Nothing is decided, so nothing goes: an empty verdict sets free the writers that wait for one.
                 self.store.decide(epoch, &[]).await?;
-                self.store.retire(epoch).await?;
+                self.store.retire(epoch, &[]).await?;
                 return Err(error);
             }
         };
@@ -229,7 +229,7 @@ impl Collector {
         report.spared += (list.len() - doomed.len()) as u64;
         tell(Event::Sweeping { doomed: keys.len() });
         let swept = self.sweep(epoch, tell).run(known, &keys, sweep::Before::Nothing).await?;
-        self.store.retire(epoch).await?;
+        self.store.retire(epoch, &keys).await?;
         swept.tell(&doomed, &mut report.kept);
         for (key, bytes) in doomed {
             report.removed.count(key, *bytes);
@@ -245,10 +245,12 @@ impl Collector {
         &self,
         work: Work<'a>,
         condemned: &Fingerprints,
-        known: &mut Known,
+        known: &Known,
     ) -> Result<Vec<&'a (Key, u64)>, Error> {
         let Work { scope, epoch, list, .. } = work;
         let again = self.mark(scope, Spare::NotIn(condemned), known, &|_| {}).run().await?;
+        // Who began to push since the first look would not see the list. Before closing, because pushes wait from then on.
+        self.refuse_mixed_use().await?;
         self.store.close(epoch).await?;
         let revived = self.store.revived(epoch).await?;
         plan::doomed(&self.store, known, self.config.manifest_limit, list, &again, &revived).await

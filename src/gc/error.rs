@@ -62,14 +62,16 @@ pub enum Error {
     /// Another program writes to the store that does not know the protocol.
     #[error(
         "nothing was removed, because another program than this one seems to be writing to the store (it began the upload \
-         {upload} of repository {repository} a short while ago), and its pushes would not be safe: stop it, or run with \
-         --offline once nothing writes any more"
+         {upload} of repository {repository} {minutes} minutes ago), and its pushes would not be safe: stop it and collect \
+         when a day has passed, or run with --offline while nothing writes at all"
     )]
     MixedUse {
         /// Where.
         repository: RepositoryName,
         /// The upload session that was found.
         upload: String,
+        /// How long ago it was begun, minutes.
+        minutes: u64,
     },
     /// Somebody else puts back what was removed.
     #[error(

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::references::{self, Known, LOOK_AGAIN, References, UNDER_WAY};
+use super::references::{self, Known, LOOK_AGAIN, References, Standing, UNDER_WAY};
 use super::{Error, Event, Untagged};
 use crate::oci::{Algorithm, Digest, Hasher, RepositoryName, Tag};
 use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Manifests, fingerprint};
@@ -18,6 +18,12 @@ use crate::storage::{Error as StorageError, Holding, Store};
 
 /// Repositories asked for at once.
 const REPOSITORIES_AT_ONCE: usize = 1000;
+
+/// Tags read by one call where calls cost more than reads.
+const TAGS_AT_ONCE: usize = 4096;
+
+/// Repositories that are read while one is judged.
+const REPOSITORIES_AHEAD: usize = 4;
 
 /// Repositories with tags that are remembered from one collection to the next.
 pub(super) const MOST_TAGGED: usize = 100_000;
@@ -74,8 +80,16 @@ pub(super) struct Mark<'a> {
     pub(super) untagged: Untagged,
     pub(super) manifest_limit: u64,
     pub(super) spare: Spare<'a>,
-    pub(super) known: &'a mut Known,
+    pub(super) known: &'a Known,
     pub(super) tell: &'a (dyn Fn(Event<'_>) + Send + Sync),
+}
+
+/// What a repository has, as far as it was read.
+struct Contents {
+    /// What its tags point to, if that is asked.
+    targets: Vec<Digest>,
+    revisions: Vec<Revision>,
+    has_tags: bool,
 }
 
 /// A manifest of the repository that is being marked.
@@ -88,18 +102,22 @@ struct Revision {
 
 impl Mark<'_> {
     /// Marks every repository in scope.
-    pub(super) async fn run(mut self) -> Result<Marked, Error> {
+    pub(super) async fn run(self) -> Result<Marked, Error> {
         let mut marked = Marked::default();
         if let Scope::Repository(name) = self.scope {
-            self.repository(name, &mut marked).await?;
+            let contents = self.look_at(name).await?;
+            self.judge(name, contents, &mut marked).await?;
             return Ok(marked);
         }
         let mut after: Option<RepositoryName> = None;
         loop {
             let last = after.as_ref().map(RepositoryName::as_str);
             let page = self.store.list_repositories(Holding::Anything, last, REPOSITORIES_AT_ONCE).await?;
+            let looks = page.names.iter().map(|name| self.look_at(name)).collect::<Vec<_>>();
+            let mut looks = stream::iter(looks).buffered(REPOSITORIES_AHEAD);
             for name in &page.names {
-                self.repository(name, &mut marked).await?;
+                let Some(contents) = looks.try_next().await? else { break };
+                self.judge(name, contents, &mut marked).await?;
             }
             match (page.more, page.names.last()) {
                 (More::Yes, Some(last)) => after = Some(last.clone()),
@@ -108,21 +126,30 @@ impl Mark<'_> {
         }
     }
 
-    async fn repository(&mut self, name: &RepositoryName, marked: &mut Marked) -> Result<(), Error> {
-        (self.tell)(Event::Repository(name));
+    /// Reads what the repository has, and judges nothing.
+    async fn look_at(&self, name: &RepositoryName) -> Result<Contents, Error> {
         let Manifests { tags, revisions: mut found } = self.store.survey_manifests(name).await?;
-        // Where every manifest is needed anyway, reading tags adds nothing but a look at whether they point to one. Across a
-        // network that is a request for each.
-        let reads_tags = self.untagged == Untagged::Remove || self.store.latency() == Latency::Local;
-        let targets = if reads_tags { self.targets(name, &tags, &mut found).await? } else { Vec::new() };
-        let is_tagged = if reads_tags { !targets.is_empty() } else { !tags.is_empty() && !found.is_empty() };
+        let targets = if self.reads_tags() { self.targets(name, &tags, &mut found).await? } else { Vec::new() };
+        Ok(Contents { targets, revisions: self.revisions(name, found).await?, has_tags: !tags.is_empty() })
+    }
+
+    /// Where every manifest is needed anyway, reading tags adds nothing but a look at whether they point to one. Across a
+    /// network that is a request for each, and once is enough.
+    fn reads_tags(&self) -> bool {
+        let first = matches!(self.spare, Spare::YoungerThan(_));
+        self.untagged == Untagged::Remove || (first && self.store.latency() == Latency::Local)
+    }
+
+    async fn judge(&self, name: &RepositoryName, contents: Contents, marked: &mut Marked) -> Result<(), Error> {
+        (self.tell)(Event::Repository(name));
+        let Contents { targets, revisions, has_tags } = contents;
+        let is_tagged = if self.reads_tags() { !targets.is_empty() } else { has_tags && !revisions.is_empty() };
         if is_tagged && marked.tagged.len() < MOST_TAGGED {
             marked.tagged.push(name.clone());
         }
-        if !found.is_empty() || !tags.is_empty() {
+        if !revisions.is_empty() || has_tags {
             marked.present.insert(fingerprint_of_name(name));
         }
-        let revisions = self.revisions(name, found).await?;
         let live = self.live(name, &targets, &revisions);
         let mut needed = HashSet::new();
         let mut dead = Vec::new();
@@ -156,7 +183,8 @@ impl Mark<'_> {
         let mut todo: Vec<usize> = Vec::new();
         for (at, revision) in revisions.iter().enumerate() {
             let key = || Key::Revision(name.clone(), revision.found.digest);
-            if self.untagged == Untagged::Keep || self.spare.keeps(&revision.found, key) {
+            let stands = revision.references.standing == Standing::Whole;
+            if stands && (self.untagged == Untagged::Keep || self.spare.keeps(&revision.found, key)) {
                 todo.push(at);
             }
         }
@@ -174,9 +202,7 @@ impl Mark<'_> {
 
     /// What the tags point to, all of which is in `found` afterwards. A tag that points to nothing stops everything: either it or the listing is wrong.
     async fn targets(&self, name: &RepositoryName, tags: &[Tag], found: &mut Vec<Found>) -> Result<Vec<Digest>, Error> {
-        let reads: Vec<_> = tags.iter().map(|tag| self.target(name, tag)).collect();
-        let reads = stream::iter(reads).buffer_unordered(self.store.questions_at_once());
-        let targets: Vec<(&Tag, Option<Digest>)> = reads.try_collect().await?;
+        let targets = self.targets_of(name, tags).await?;
         let mut known: HashSet<Fingerprint> = found.iter().map(|found| fingerprint(&found.digest)).collect();
         let mut tagged = Vec::with_capacity(targets.len());
         for (tag, target) in targets {
@@ -193,12 +219,31 @@ impl Mark<'_> {
         Ok(tagged)
     }
 
+    async fn targets_of<'t>(
+        &self,
+        name: &RepositoryName,
+        tags: &'t [Tag],
+    ) -> Result<Vec<(&'t Tag, Option<Digest>)>, Error> {
+        if self.store.latency() == Latency::Remote {
+            let reads: Vec<_> = tags.iter().map(|tag| self.target(name, tag)).collect();
+            return stream::iter(reads).buffer_unordered(self.store.questions_at_once()).try_collect().await;
+        }
+        let mut targets = Vec::with_capacity(tags.len());
+        for tags in tags.chunks(TAGS_AT_ONCE) {
+            for (tag, target) in tags.iter().zip(self.store.survey_tags(name, tags).await?) {
+                targets.push((tag, readable(name, tag, target)?));
+            }
+        }
+        Ok(targets)
+    }
+
     /// Whether the repository has the manifest `digest` that the tag points to. It may be on its way: a push that a collector
-    /// got in the way of puts its manifest again, or its tag back. `false` when the tag has moved or gone.
+    /// got in the way of puts its manifest again, or its tag back. `false` when the tag has moved or gone, or when a
+    /// collection removed the manifest and nobody was told that it was pushed again.
     async fn arrives(&self, name: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<bool, Error> {
         let begun = Instant::now();
         while self.store.survey_revision(name, digest).await?.is_none() {
-            if self.target(name, tag).await?.1 != Some(*digest) {
+            if self.target(name, tag).await?.1 != Some(*digest) || self.store.is_tag_remnant(name, tag, digest).await? {
                 return Ok(false);
             }
             if begun.elapsed() >= UNDER_WAY {
@@ -212,39 +257,29 @@ impl Mark<'_> {
 
     /// What `tag` points to; `None` when it was removed meanwhile.
     async fn target<'t>(&self, name: &RepositoryName, tag: &'t Tag) -> Result<(&'t Tag, Option<Digest>), Error> {
-        match self.store.survey_tag(name, tag).await {
-            Err(error @ StorageError::Damaged { .. }) => Err(unreadable(name, tag, error.to_string())),
-            other => Ok((tag, other?)),
-        }
+        Ok((tag, readable(name, tag, self.store.survey_tag(name, tag).await)?))
     }
 
     /// Reads every manifest of the repository.
-    async fn revisions(&mut self, name: &RepositoryName, found: Vec<Found>) -> Result<Vec<Revision>, Error> {
-        let (store, limit) = (self.store, self.manifest_limit);
-        let known = &*self.known;
-        let reads = found.into_iter().map(|found| async move {
+    async fn revisions(&self, name: &RepositoryName, found: Vec<Found>) -> Result<Vec<Revision>, Error> {
+        let mut wanted = Vec::with_capacity(found.len());
+        for found in found {
             let content = if found.may_lead_elsewhere() {
-                match store.survey_revision(name, &found.digest).await? {
+                match self.store.survey_revision(name, &found.digest).await? {
                     Some(content) => content,
-                    None => return Ok(None),
+                    None => continue,
                 }
             } else {
                 found.digest
             };
-            if let Some(references) = known.get(&content) {
-                return Ok(Some(Revision { found, content, references }));
-            }
-            let references = references::read(store, name, &found.digest, &content, limit).await?;
-            Ok::<_, Error>(references.map(|references| Revision { found, content, references: Arc::new(references) }))
-        });
-        let reads: Vec<_> = reads.collect();
-        let revisions: Vec<Option<Revision>> =
-            stream::iter(reads).buffered(self.store.questions_at_once()).try_collect().await?;
-        let revisions: Vec<Revision> = revisions.into_iter().flatten().collect();
-        for revision in &revisions {
-            self.known.insert(&revision.content, &revision.references);
+            wanted.push((found, content));
         }
-        Ok(revisions)
+        let pairs: Vec<_> = wanted.iter().map(|(found, content)| (found.digest, *content)).collect();
+        let read = references::read_all(self.store, name, &pairs, self.known, self.manifest_limit).await?;
+        let revisions = wanted.into_iter().zip(read);
+        Ok(revisions
+            .filter_map(|((found, content), references)| Some(Revision { found, content, references: references? }))
+            .collect())
     }
 
     /// Keeps the links that a needed manifest refers to, and those that are to be spared with their content.
@@ -257,8 +292,11 @@ impl Mark<'_> {
         let mut dead = Vec::new();
         let (mut from, mut any) = (None, false);
         loop {
-            let page = self.store.survey_links(name, from).await?;
-            any |= !page.found.is_empty();
+            let page = self.store.survey_links(name, needed, from).await?;
+            any |= !(page.needed.is_empty() && page.found.is_empty());
+            for digest in &page.needed {
+                (self.tell)(Event::Blob(name, digest));
+            }
             for link in page.found {
                 let key = || Key::Link(name.clone(), link.digest);
                 if !needed.contains(&fingerprint(&link.digest)) && !self.spare.keeps(&link, key) {
@@ -291,6 +329,18 @@ impl Mark<'_> {
 /// What the name of a repository is remembered by.
 pub(super) fn fingerprint_of_name(name: &RepositoryName) -> Fingerprint {
     fingerprint(&Hasher::digest(Algorithm::Sha256, name.as_str().as_bytes()))
+}
+
+/// A tag that holds no digest stops everything: it may have held one that is needed.
+fn readable(
+    name: &RepositoryName,
+    tag: &Tag,
+    target: Result<Option<Digest>, StorageError>,
+) -> Result<Option<Digest>, Error> {
+    match target {
+        Err(error @ StorageError::Damaged { .. }) => Err(unreadable(name, tag, error.to_string())),
+        other => Ok(other?),
+    }
 }
 
 fn unreadable(name: &RepositoryName, tag: &Tag, reason: String) -> Error {

@@ -48,7 +48,7 @@ impl Garbage {
         let mut garbage = Self::of_repositories(marked);
         let shelves = store.shelves().await?;
         let looks = shelves.iter().map(|shelf| unneeded(store, shelf, &marked.needed, older_than)).collect::<Vec<_>>();
-        let mut looks = stream::iter(looks).buffer_unordered(store.questions_at_once());
+        let mut looks = stream::iter(looks).buffered(store.surveys_at_once());
         while let Some((stored, found)) = looks.try_next().await? {
             garbage.stored.blobs += stored.blobs;
             garbage.stored.bytes += stored.bytes;
@@ -106,7 +106,7 @@ async fn unneeded(
 /// something that needs it.
 pub(super) async fn doomed<'a>(
     store: &Store,
-    known: &mut Known,
+    known: &Known,
     limit: u64,
     list: &'a [(Key, u64)],
     again: &Marked,
@@ -145,7 +145,7 @@ impl Spared {
     async fn take_in(
         &mut self,
         store: &Store,
-        known: &mut Known,
+        known: &Known,
         limit: u64,
         list: &[(Key, u64)],
         revived: &Fingerprints,
@@ -192,7 +192,7 @@ impl Spared {
     async fn close_over(
         &mut self,
         store: &Store,
-        known: &mut Known,
+        known: &Known,
         limit: u64,
         name: &RepositoryName,
         digests: &[Digest],
@@ -200,12 +200,8 @@ impl Spared {
         let mut manifests = Vec::with_capacity(digests.len());
         for digest in digests {
             let content = store.survey_revision(name, digest).await?.unwrap_or(*digest);
-            let references = match known.get(&content) {
-                Some(references) => Some(references),
-                None => references::read(store, name, digest, &content, limit).await?.map(std::sync::Arc::new),
-            };
-            if let Some(references) = references {
-                manifests.push((fingerprint(digest), fingerprint(&content), references));
+            for references in references::read_all(store, name, &[(*digest, content)], known, limit).await? {
+                manifests.extend(references.map(|references| (fingerprint(digest), fingerprint(&content), references)));
             }
         }
         let mut done = HashSet::new();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::owner::Life;
 use super::references::Known;
 use super::sweep::Before;
-use super::{Collector, Error, PurgeMode, Takeover, UploadPurger, UploadPurging, Watcher};
+use super::{Collector, Error, PurgeMode, Takeover, UploadPurger, UploadPurging, Watcher, Writers};
 use crate::oci::RepositoryName;
 use crate::storage::collection::EpochId;
 use crate::storage::driver::{Capabilities, Hold, Kept, More, WriteMode};
@@ -87,20 +87,21 @@ impl Collector {
 
     async fn finish(&self, epoch: EpochId, tell: Watcher<'_>) -> Result<(), Error> {
         let closed = self.store.is_closed(epoch).await?;
-        match self.store.verdict(epoch).await? {
+        let verdict = self.store.verdict(epoch).await?;
+        match &verdict {
             Some(doomed) => {
-                self.sweep(epoch, tell).run(&mut Known::default(), &doomed, Before::SomebodyElse).await?;
+                self.sweep(epoch, tell).run(&Known::default(), doomed, Before::SomebodyElse).await?;
             }
             None if closed => self.store.decide(epoch, &[]).await?,
             None => {}
         }
-        Ok(self.store.retire(epoch).await?)
+        Ok(self.store.retire(epoch, &verdict.unwrap_or_default()).await?)
     }
 
     /// # Errors
-    /// [`Error::Forgetful`] when the bucket was seen not to show what it was just given.
+    /// [`Error::Forgetful`] when the bucket was seen not to show what it was just given, unless nothing writes.
     pub(super) async fn refuse_forgetful_store(&self) -> Result<(), Error> {
-        if !self.is_remote() {
+        if !self.is_remote() || self.config.writers == Writers::Offline {
             return Ok(());
         }
         match self.store.capabilities().await? {
@@ -114,9 +115,15 @@ impl Collector {
         }
     }
 
+    /// Looks for uploads that distribution began: it notes when it did, until the upload ends. What else it writes is, to the
+    /// byte, what this program writes.
+    ///
     /// # Errors
-    /// [`Error::MixedUse`] when distribution wrote to the store a short while ago.
+    /// [`Error::MixedUse`] when distribution wrote to the store within a day, unless nothing writes.
     pub(super) async fn refuse_mixed_use(&self) -> Result<(), Error> {
+        if self.config.writers == Writers::Offline {
+            return Ok(());
+        }
         let now = SystemTime::now();
         let mut after: Option<RepositoryName> = None;
         loop {
@@ -124,8 +131,10 @@ impl Collector {
             let page = self.store.list_repositories(Holding::Uploads, last, PAGE).await?;
             for name in &page.names {
                 for (id, begun) in self.store.uploads_begun_elsewhere(name).await? {
-                    if now.duration_since(begun).unwrap_or_default() < RECENT {
-                        return Err(Error::MixedUse { repository: name.clone(), upload: id });
+                    let age = now.duration_since(begun).unwrap_or_default();
+                    if age < RECENT {
+                        let minutes = age.as_secs() / 60;
+                        return Err(Error::MixedUse { repository: name.clone(), upload: id, minutes });
                     }
                 }
             }

@@ -3,10 +3,11 @@
 //! A manifest that is not understood keeps what it names; one that cannot be read at all stops collection.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -14,13 +15,18 @@ use tokio::time::Instant;
 use super::Error;
 use crate::oci::{Digest, Hasher, RepositoryName, digests_mentioned};
 use crate::storage::collection::{Fingerprint, fingerprint};
+use crate::storage::driver::Latency;
 use crate::storage::{Error as StorageError, Store};
 
 /// References kept in memory between the marks of one run; beyond it manifests are read again. 16 bytes each.
 const MOST_REMEMBERED: usize = 1_000_000;
 
+/// Manifests read by one call where calls cost more than reads, and their bytes together.
+const MANIFESTS_AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: u64 = 4 << 20;
+
 /// What may be on its way is waited for: longer than a push waits for a collector before it is refused.
-pub(super) const UNDER_WAY: Duration = Duration::from_secs(8);
+pub(super) const UNDER_WAY: Duration = Duration::from_secs(25);
 
 /// Between two looks meanwhile.
 pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -32,11 +38,32 @@ pub(super) struct References {
     pub(super) named: Box<[Fingerprint]>,
     /// What it is about.
     pub(super) subject: Option<Digest>,
+    /// Whether it is there at all.
+    pub(super) standing: Standing,
+}
+
+/// Whether there is a manifest where a link leads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// There is.
+    #[default]
+    Whole,
+    /// A collection removed it, and then a push that was never acknowledged put the link back.
+    Remnant,
+}
+
+impl References {
+    fn remnant() -> Self {
+        Self { standing: Standing::Remnant, ..Self::default() }
+    }
 }
 
 /// Manifests read so far. They never change, so both marks of a run may share them.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct Known(Mutex<Remembered>);
+
+#[derive(Debug, Default)]
+struct Remembered {
     manifests: HashMap<Fingerprint, Arc<References>>,
     references: usize,
 }
@@ -44,14 +71,77 @@ pub(super) struct Known {
 impl Known {
     /// What is remembered of the manifest whose content is `digest`.
     pub(super) fn get(&self, digest: &Digest) -> Option<Arc<References>> {
-        self.manifests.get(&fingerprint(digest)).cloned()
+        self.lock().manifests.get(&fingerprint(digest)).cloned()
     }
 
-    pub(super) fn insert(&mut self, digest: &Digest, references: &Arc<References>) {
-        if self.references + references.named.len() < MOST_REMEMBERED {
-            self.references += references.named.len() + 2;
-            self.manifests.insert(fingerprint(digest), Arc::clone(references));
+    fn insert(&self, digest: &Digest, references: References) -> Arc<References> {
+        let references = Arc::new(references);
+        let mut remembered = self.lock();
+        // Somebody may push again what is missing now.
+        if references.standing == Standing::Whole && remembered.references + references.named.len() < MOST_REMEMBERED {
+            remembered.references += references.named.len() + 2;
+            remembered.manifests.insert(fingerprint(digest), Arc::clone(&references));
         }
+        references
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Remembered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What each of `manifests` refers to, given as the digest in the repository and that of its content, and in their order;
+/// `None` where it was removed meanwhile.
+///
+/// # Errors
+/// As for [`read`].
+pub(super) async fn read_all(
+    store: &Store,
+    name: &RepositoryName,
+    manifests: &[(Digest, Digest)],
+    known: &Known,
+    limit: u64,
+) -> Result<Vec<Option<Arc<References>>>, Error> {
+    let mut read: Vec<_> = manifests.iter().map(|(_, content)| known.get(content)).collect();
+    let missing = (0..).zip(manifests).zip(&read).filter(|(_, known)| known.is_none()).map(|(missing, _)| missing);
+    let missing: Vec<(usize, &(Digest, Digest))> = missing.collect();
+    let one = async |(at, (digest, content)): (usize, &(Digest, Digest))| {
+        let references = self::read(store, name, digest, content, limit).await?;
+        Ok::<_, Error>((at, references.map(|references| known.insert(content, references))))
+    };
+    match store.latency() {
+        Latency::Remote => {
+            let reads: Vec<_> = missing.into_iter().map(one).collect();
+            let mut reads = stream::iter(reads).buffer_unordered(store.questions_at_once());
+            while let Some((at, references)) = reads.try_next().await? {
+                put(&mut read, at, references);
+            }
+        }
+        Latency::Local => {
+            let mut rest = missing.as_slice();
+            while !rest.is_empty() {
+                let batch = rest.get(..MANIFESTS_AT_ONCE).unwrap_or(rest);
+                let contents: Vec<Digest> = batch.iter().map(|(_, (_, content))| *content).collect();
+                let bytes = store.survey_contents(&contents, limit, BYTES_AT_ONCE).await?;
+                rest = rest.get(bytes.len().max(1)..).unwrap_or_default();
+                for (manifest, bytes) in batch.iter().zip(bytes) {
+                    let (at, (digest, content)) = *manifest;
+                    let references = match bytes {
+                        Ok(Some(bytes)) => Some(known.insert(content, understand(name, digest, content, &bytes)?)),
+                        // What is wrong, and whether it stays so, is found out by looking at it alone.
+                        _ => one((at, manifest.1)).await?.1,
+                    };
+                    put(&mut read, at, references);
+                }
+            }
+        }
+    }
+    Ok(read)
+}
+
+fn put(read: &mut [Option<Arc<References>>], at: usize, references: Option<Arc<References>>) {
+    if let Some(slot) = read.get_mut(at) {
+        *slot = references;
     }
 }
 
@@ -67,25 +157,35 @@ pub(super) async fn read(
     content: &Digest,
     limit: u64,
 ) -> Result<Option<References>, Error> {
-    let unreadable =
-        |reason: String| Error::Unreadable { repository: name.clone(), what: format!("manifest {digest}"), reason };
     let begun = Instant::now();
     let bytes = loop {
         match store.survey_content(content, limit).await {
             Ok(Some(bytes)) => break bytes,
             // Links go before content, so if the link is still there nobody removed the manifest.
             Ok(None) if store.survey_revision(name, digest).await?.is_none() => return Ok(None),
+            Ok(None) if store.is_revision_remnant(name, digest, content).await? => {
+                return Ok(Some(References::remnant()));
+            }
             // A push writes both at once, and writes them again when a collector got in its way.
             Ok(None) if begun.elapsed() < UNDER_WAY => tokio::time::sleep(LOOK_AGAIN).await,
-            Ok(None) => return Err(unreadable("its content is missing".to_owned())),
-            Err(error @ StorageError::TooLarge { .. }) => return Err(unreadable(error.to_string())),
+            Ok(None) => return Err(unreadable(name, digest, "its content is missing".to_owned())),
+            Err(error @ StorageError::TooLarge { .. }) => return Err(unreadable(name, digest, error.to_string())),
             Err(error) => return Err(error.into()),
         }
     };
-    if Hasher::digest(content.algorithm(), &bytes) != *content {
-        return Err(unreadable("its content is not what its digest says".to_owned()));
+    understand(name, digest, content, &bytes).map(Some)
+}
+
+/// What the manifest `digest`, whose content is `bytes`, refers to.
+fn understand(name: &RepositoryName, digest: &Digest, content: &Digest, bytes: &Bytes) -> Result<References, Error> {
+    if Hasher::digest(content.algorithm(), bytes) != *content {
+        return Err(unreadable(name, digest, "its content is not what its digest says".to_owned()));
     }
-    of(&bytes).map(Some).ok_or_else(|| unreadable("it is not a JSON object".to_owned()))
+    of(bytes).ok_or_else(|| unreadable(name, digest, "it is not a JSON object".to_owned()))
+}
+
+fn unreadable(name: &RepositoryName, digest: &Digest, reason: String) -> Error {
+    Error::Unreadable { repository: name.clone(), what: format!("manifest {digest}"), reason }
 }
 
 /// What a manifest refers to; `None` for what is no JSON object.
@@ -105,7 +205,7 @@ pub(super) fn of(bytes: &Bytes) -> Option<References> {
     }
     named.sort_unstable();
     named.dedup();
-    Some(References { named: named.into(), subject })
+    Some(References { named: named.into(), subject, standing: Standing::Whole })
 }
 
 fn strings_of(value: &Value, named: &mut Vec<Fingerprint>) {

@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use super::mark::{Scope, Spare};
 use super::plan::Garbage;
 use super::references::Known;
-use super::{Collector, Error, Mode, Report, Watcher, Writers};
+use super::{Collector, Error, Mode, Report, Watcher};
 use crate::oci::RepositoryName;
-use crate::storage::collection::{EpochId, Manifests};
+use crate::storage::collection::{EpochId, Fingerprints, Manifests};
 
 impl Collector {
     /// Removes the tags, manifests and links of the repository. Its content goes with the next collection, as far as no
@@ -21,10 +21,8 @@ impl Collector {
         let removing = self.config.mode == Mode::Remove;
         if removing {
             report.recovered = self.recover(tell).await?;
-            if self.config.writers == Writers::Online {
-                self.refuse_forgetful_store().await?;
-                self.refuse_mixed_use().await?;
-            }
+            self.refuse_forgetful_store().await?;
+            self.refuse_mixed_use().await?;
         }
         let Manifests { tags, revisions } = self.store.survey_manifests(name).await?;
         if tags.is_empty() && revisions.is_empty() && !self.store.repository_exists(name).await? {
@@ -39,13 +37,13 @@ impl Collector {
             self.store.delete_tag(name, tag).await?;
         }
         let scope = Scope::Repository(name);
-        let mut known = Known::default();
+        let known = Known::default();
         // Nothing has a tag any more, and nothing is too young.
         let spare = Spare::YoungerThan(SystemTime::now() + std::time::Duration::from_hours(24));
-        let mut marked = self.mark(scope, spare, &mut known, tell).run().await?;
+        let mut marked = self.mark(scope, spare, &known, tell).run().await?;
         let garbage = Garbage::of_repositories(&mut marked);
         report.eligible = garbage.tally;
-        self.work_off(scope, EpochId::random(), &garbage, &mut known, tell, &mut report).await?;
+        self.work_off(scope, EpochId::random(), &garbage, &known, tell, &mut report).await?;
         if let Some(mut noted) = self.store.tagged_repositories().await? {
             noted.retain(|other| other != name);
             self.store.note_tagged_repositories(&noted).await?;
@@ -56,7 +54,7 @@ impl Collector {
     async fn count_links(&self, name: &RepositoryName) -> Result<u64, Error> {
         let (mut links, mut from) = (0, None);
         loop {
-            let page = self.store.survey_links(name, from).await?;
+            let page = self.store.survey_links(name, &Fingerprints::new(), from).await?;
             links += page.found.len() as u64;
             from = page.next;
             if from.is_none() {

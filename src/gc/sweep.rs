@@ -42,7 +42,7 @@ pub(super) struct Sweep<'a> {
 impl Sweep<'_> {
     /// Removes `doomed` and returns when it is certain that no request to remove any of it can take effect any more. A
     /// request to a bucket that was answered is over; one that was not may arrive as long as it is good for.
-    pub(super) async fn run(&self, known: &mut Known, doomed: &[Key], before: Before) -> Result<Swept, Error> {
+    pub(super) async fn run(&self, known: &Known, doomed: &[Key], before: Before) -> Result<Swept, Error> {
         let (store, limit) = (self.store, self.config.manifest_limit);
         let keeping = self.begin_bin(doomed, before).await?;
         let mut revisions: BTreeMap<&RepositoryName, Vec<(Digest, Option<Digest>)>> = BTreeMap::new();
@@ -125,7 +125,7 @@ impl Sweep<'_> {
 /// The subject of a doomed manifest, whose entry in the referrers index goes with it.
 async fn subject(
     store: &Store,
-    known: &mut Known,
+    known: &Known,
     limit: u64,
     name: &RepositoryName,
     digest: &Digest,

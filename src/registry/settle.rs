@@ -19,7 +19,7 @@ use crate::storage::driver::Latency;
 use crate::storage::{self, NewManifest};
 
 /// How long a push waits for a collector that is just deciding about what it needs.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How often a push starts over however long that took: a process that was stopped meanwhile has not waited.
 const LEAST_ATTEMPTS: usize = 3;
@@ -169,10 +169,8 @@ impl Registry {
         before: &Epochs,
     ) -> Result<Settled> {
         let now = self.epochs().await?;
-        if now.ended_since(before) {
-            return Ok(Settled::StartOver);
-        }
-        if now.active.is_empty() {
+        let Some(ended) = now.ended_since(before) else { return Ok(Settled::StartOver) };
+        if ended.is_empty() && now.active.is_empty() {
             return Ok(Settled::Yes);
         }
         if before.is_empty() && manifest.relations().iter().any(|relation| relation.role == Role::Child) {
@@ -180,6 +178,11 @@ impl Registry {
             return Ok(Settled::StartOver);
         }
         let keys = self.keys(name, manifest, children).await?;
+        for epoch in ended {
+            if self.store.swept(epoch).await?.is_none_or(|swept| !swept.is_disjoint(&keys)) {
+                return Ok(Settled::StartOver);
+            }
+        }
         let mut concerned = Vec::new();
         for epoch in now.active.keys() {
             let Fetched::List(list) = self.store.condemned(*epoch).await? else { return Ok(Settled::StartOver) };

@@ -109,6 +109,11 @@ pub(super) fn tagged_repositories() -> StoragePath {
     StoragePath(format!("{ROOT}/gc/tagged"))
 }
 
+/// Ours: which share of a large store is tidied next.
+pub(super) fn tidied() -> StoragePath {
+    StoragePath(format!("{ROOT}/gc/tidied"))
+}
+
 /// Ours: the lock of a collector that works on `what`, which is an epoch or a single word.
 pub(super) fn collector_lock(what: &str) -> StoragePath {
     StoragePath(format!("{ROOT}/gc/locks/{what}"))

@@ -44,6 +44,9 @@ use referrers::IndexedRepositories;
 /// Largest link file read. A sha512 digest has 135 bytes; anything beyond is damage.
 const LARGEST_LINK: u64 = 1024;
 
+/// Directories of a disk that are gone through side by side: enough to keep a thread busy while another waits.
+const LOCAL_SURVEYS: usize = 4;
+
 /// Things asked at once of a store across a network.
 const REMOTE_QUESTIONS: usize = 16;
 
@@ -105,20 +108,34 @@ impl Store {
         }
     }
 
+    /// Parts of the store that are looked at side by side where all of it is.
+    #[must_use]
+    pub fn surveys_at_once(&self) -> usize {
+        match self.latency {
+            Latency::Local => LOCAL_SURVEYS,
+            Latency::Remote => REMOTE_QUESTIONS,
+        }
+    }
+
     /// The digest that the link file at `path` holds; `None` when there is no such file.
     ///
     /// # Errors
     /// `Damaged` when it holds something else, as a crash of distribution before 3.1 may leave it.
     async fn read_link(&self, path: &StoragePath) -> Result<Option<Digest>> {
-        let Some(content) = found(self.driver.read(path, LARGEST_LINK).await)? else { return Ok(None) };
-        std::str::from_utf8(&content).ok().and_then(|text| text.trim_end().parse().ok()).map(Some).ok_or_else(|| {
-            Error::Damaged { path: path.to_string(), reason: "the link file does not hold a digest".to_owned() }
-        })
+        target_of_link(path, found(self.driver.read(path, LARGEST_LINK).await)?)
     }
 
     async fn write_link(&self, path: &StoragePath, target: &Digest) -> Result<()> {
         self.driver.write(path, link_content(target), WriteMode::Overwrite).await
     }
+}
+
+/// The digest that the `content` of the link file at `path` names.
+fn target_of_link(path: &StoragePath, content: Option<Bytes>) -> Result<Option<Digest>> {
+    let Some(content) = content else { return Ok(None) };
+    std::str::from_utf8(&content).ok().and_then(|text| text.trim_end().parse().ok()).map(Some).ok_or_else(|| {
+        Error::Damaged { path: path.to_string(), reason: "the link file does not hold a digest".to_owned() }
+    })
 }
 
 /// What a link file to `target` holds: the digest, without a line end.

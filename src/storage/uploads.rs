@@ -75,16 +75,12 @@ impl Store {
         let mut begun = Vec::new();
         let mut page = ListPage { after: None, limit: OBJECTS_AT_ONCE };
         loop {
-            let tree = self.driver.leaves(&directory, "startedat", &page).await?;
-            for object in &tree.objects {
-                let below = object.path.below(&directory).unwrap_or_default();
-                if let Some(id) = below.strip_suffix("/startedat") {
-                    begun.push((id.to_owned(), object.stat.modified));
-                }
-            }
-            page.after = tree.next;
-            if page.after.is_none() {
-                return Ok(begun);
+            let (ids, next) = self.directories(&directory, page).await?;
+            let looks = self.driver.leaves(&directory, "startedat", ids.clone()).await?;
+            begun.extend(ids.into_iter().zip(looks).filter_map(|(id, look)| Some((id, look?.modified))));
+            match next {
+                Some(next) => page = next,
+                None => return Ok(begun),
             }
         }
     }

@@ -222,3 +222,80 @@ async fn a_kind_of_manifest_that_nobody_knows_is_kept_with_what_it_names() {
     site.collect(&["-m"]);
     assert!(site.pulls("app", "thing").await && site.has_blob("app", &layer).await);
 }
+
+/// Writes an image of one layer under a tag, file by file as distribution does.
+fn written_by_distribution(site: &Site, name: &str, tag: &str) -> support::Image {
+    let (config, layer) = (b"{}".to_vec(), b"a layer of distribution".to_vec());
+    let (config_digest, layer_digest) = (digest(&config), digest(&layer));
+    let manifest = image(&config_digest, &[(&layer_digest, layer.len())], None);
+    let manifest_digest = digest(&manifest);
+    let write = |path: PathBuf, content: &[u8]| {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    };
+    let repository = |below: &str| site.file(&format!("repositories/{name}/{below}"));
+    for (blob, content) in [(&config_digest, &config), (&layer_digest, &layer), (&manifest_digest, &manifest)] {
+        write(site.blob_file(blob), content);
+    }
+    for blob in [&config_digest, &layer_digest] {
+        write(repository(&format!("_layers/sha256/{}/link", &blob[7..])), blob.as_bytes());
+    }
+    for link in [
+        format!("_manifests/revisions/sha256/{}/link", &manifest_digest[7..]),
+        format!("_manifests/tags/{tag}/index/sha256/{}/link", &manifest_digest[7..]),
+        format!("_manifests/tags/{tag}/current/link"),
+    ] {
+        write(repository(&link), manifest_digest.as_bytes());
+    }
+    // What an upload leaves that came to its end.
+    std::fs::create_dir_all(repository("_uploads")).unwrap();
+    support::Image { digest: manifest_digest, config: config_digest, layer: layer_digest, manifest }
+}
+
+#[tokio::test]
+async fn what_distribution_wrote_to_its_end_is_collected_beside_a_running_registry() {
+    let site = Site::new();
+    let theirs = written_by_distribution(&site, "app", "theirs");
+    let garbage = site.berth.push_blob("app", b"garbage").await;
+    site.collect(&["-m"]);
+    assert!(site.pulls("app", "theirs").await && site.has_blob("app", &theirs.layer).await);
+    assert!(!site.has_blob("app", &garbage).await);
+    site.delete_manifest("app", &theirs.digest).await;
+    site.collect(&[]);
+    assert!(!site.has_blob("app", &theirs.layer).await && !site.blob_file(&theirs.layer).exists());
+}
+
+#[tokio::test]
+async fn an_upload_that_distribution_began_within_a_day_stops_it_and_tells_the_way_out() {
+    let site = Site::new();
+    let garbage = site.berth.push_blob("app", b"garbage").await;
+    let id = "6b8bf1c8-6a4b-4f6e-9f52-0d3cf8d8a0f1";
+    let begun = site.file(&format!("repositories/team/app/_uploads/{id}/startedat"));
+    std::fs::create_dir_all(begun.parent().unwrap()).unwrap();
+    std::fs::write(&begun, "2026-01-02T03:04:05Z").unwrap();
+    age(&begun, Duration::from_mins(95));
+    let before = site.files();
+    let output = site.run(&["--grace", "0s", "--settle", "0s"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    for word in [id, "team/app", "95 minutes ago", "--offline"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(site.files(), before);
+    assert_eq!(site.run(&["--dry-run"]).status.code(), Some(0));
+
+    age(&begun, Duration::from_hours(25));
+    site.collect(&[]);
+    assert!(!site.has_blob("app", &garbage).await);
+}
+
+#[tokio::test]
+async fn nothing_stops_it_when_nothing_writes() {
+    let site = Site::new();
+    let garbage = site.berth.push_blob("app", b"garbage").await;
+    let begun = site.file("repositories/app/_uploads/6b8bf1c8-6a4b-4f6e-9f52-0d3cf8d8a0f1/startedat");
+    std::fs::create_dir_all(begun.parent().unwrap()).unwrap();
+    std::fs::write(&begun, "2026-01-02T03:04:05Z").unwrap();
+    site.collect(&["--offline"]);
+    assert!(!site.has_blob("app", &garbage).await && begun.exists());
+}

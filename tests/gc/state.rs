@@ -71,14 +71,17 @@ pub(crate) struct Epoch {
     pub(crate) verdict: Mask,
     /// Epochs that this collector has retired; writers see them in the same listing.
     pub(crate) retired: u8,
+    /// What the last of them removed; their ends say so.
+    pub(crate) swept: Mask,
 }
 
 impl Epoch {
     pub(crate) const NONE: Self =
-        Self { listed: false, condemned: 0, revived: 0, closed: false, verdict: UNDECIDED, retired: 0 };
+        Self { listed: false, condemned: 0, revived: 0, closed: false, verdict: UNDECIDED, retired: 0, swept: 0 };
 
     pub(crate) fn after_retirement(self) -> Self {
-        Self { retired: self.retired + 1, ..Self::NONE }
+        let swept = if self.verdict == UNDECIDED { 0 } else { self.verdict };
+        Self { retired: self.retired + 1, swept, ..Self::NONE }
     }
 }
 

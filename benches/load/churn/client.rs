@@ -4,6 +4,7 @@
 //! acknowledged.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,9 @@ const OVERTIME: Duration = Duration::from_mins(1);
 
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Answers of one pull that may be cut short one after the other. A server that is killed does that once.
+const CUT_SHORT: u32 = 20;
 
 /// What stands under a tag.
 #[derive(Clone)]
@@ -294,17 +298,22 @@ impl<'l> Client<'l> {
     /// Whatever stands there must come whole.
     fn pull(&mut self, place: &Place) {
         let Standing::This(content) = self.standing(place) else { return };
-        while Instant::now() < self.overtime {
+        let mut cut_short = 0;
+        while Instant::now() < self.overtime && cut_short < CUT_SHORT {
             let at = self.random.below(self.connections.len());
             let Some(connection) = self.connections.get_mut(at) else { return };
             match verify::whole(connection, &place.0, &place.1, &content.digest) {
                 Ok(Ok(_)) => return self.seen.count("pulled"),
                 Ok(Err(fault)) if fault.contains(" 503 ") => self.seen.count("503 to a pull"),
                 Ok(Err(fault)) => return self.seen.wrong.push(format!("{}:{}: {fault}", place.0, place.1)),
-                Err(_) => self.lose(at),
+                Err(error) => {
+                    cut_short += u32::from(error.kind() == io::ErrorKind::UnexpectedEof);
+                    self.lose(at);
+                }
             }
             thread::sleep(PAUSE);
         }
+        self.seen.wrong.push(format!("{}:{}: no answer was whole", place.0, place.1));
     }
 
     fn ask(&mut self, method: &str, path: &str, headers: &str, parts: &[&[u8]]) -> Answer {

@@ -1,7 +1,9 @@
 //! Doubt stops collection before anything goes; what was begun is finished by a successor.
 
+use futures_util::FutureExt;
+
 use super::*;
-use crate::gc::{Error, LargeRemoval, Takeover};
+use crate::gc::{Error, Event, LargeRemoval, Takeover};
 use crate::storage::collection::{EpochId, Key};
 use crate::storage::driver::faulty::{FAULTS, Faulty};
 use crate::storage::driver::{Latency, WriteMode};
@@ -129,6 +131,27 @@ async fn distribution_writing_to_the_same_store_stops_it() {
     let offline = Collection { writers: crate::gc::Writers::Offline, ..no_grace(Untagged::Keep) };
     Collector::new(store(&driver), offline).collect(&|_| {}).await.unwrap();
     assert!(!has_blob(&driver, "never finished").await);
+}
+
+#[tokio::test]
+async fn distribution_that_begins_to_write_while_a_collection_runs_stops_it() {
+    let driver = memory();
+    furnish(&driver).await;
+    let before = objects(&driver).await;
+    let path = StoragePath::for_test("docker/registry/v2/repositories/a/_uploads/x/startedat");
+    let push = |event: Event<'_>| {
+        if matches!(event, Event::Announced { .. }) {
+            let write = driver.write(&path, Bytes::from_static(b"now"), WriteMode::Overwrite);
+            write.now_or_never().unwrap().unwrap();
+        }
+    };
+    let error = Collector::new(store(&driver), no_grace(Untagged::Remove)).collect(&push).await.unwrap_err();
+    assert!(matches!(error, Error::MixedUse { .. }), "{error}");
+    driver.delete(&path).await.unwrap();
+    assert_eq!(objects(&driver).await, before);
+    // Nobody has to finish what stopped.
+    assert!(store(&driver).epochs().await.unwrap().active.is_empty());
+    assert!(collect(&driver, Untagged::Remove).await.unwrap().removed.blobs > 0);
 }
 
 #[tokio::test]

@@ -23,7 +23,13 @@ use crate::storage::driver::{
 
 /// A driver whose every call first stops once, so that the scheduler can let others go first.
 #[derive(Debug)]
-struct Stepping(Arc<dyn Driver>);
+pub(super) struct Stepping(Arc<dyn Driver>);
+
+impl Stepping {
+    pub(super) fn new(inner: Arc<dyn Driver>) -> Self {
+        Self(inner)
+    }
+}
 
 /// Stops once.
 struct Step(bool);
@@ -273,7 +279,7 @@ async fn no_order_of_steps_loses_an_acknowledged_push() {
     };
     let (mut acknowledged, mut removed, mut played) = (0, 0, 0);
     for seed in seeds {
-        let (pushes, things) = play(seed).await;
+        let (pushes, things) = Box::pin(play(seed)).await;
         acknowledged += pushes;
         removed += things;
         played += 1;

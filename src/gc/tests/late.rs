@@ -46,10 +46,10 @@ async fn collect_with(
 }
 
 /// Which calls of a collection remove things.
-async fn removals() -> Vec<usize> {
+async fn removals(latency: Latency) -> Vec<usize> {
     let memory = memory();
     push_image(&registry(&memory), "a", "layer", None, "").await;
-    let faulty = Faulty::at(Latency::Remote, memory);
+    let faulty = Faulty::at(latency, memory);
     let (result, took) = collect_with(&faulty, None, Fault::Before, async || {}).await;
     assert_eq!(result.unwrap().removed.manifests, 1);
     assert!(took < Duration::from_secs(5), "what was answered is not waited for: {took:?}");
@@ -59,7 +59,7 @@ async fn removals() -> Vec<usize> {
 
 #[tokio::test(start_paused = true)]
 async fn a_removal_that_arrives_late_costs_no_push() {
-    let removals = removals().await;
+    let removals = removals(Latency::Remote).await;
     assert!(removals.len() >= 3, "manifests, links and content go one after the other");
     for number in removals {
         let memory = memory();
@@ -99,7 +99,7 @@ async fn what_another_may_have_begun_to_remove_is_waited_out() {
         push_image(&registry(&memory), "a", "layer", None, "").await;
         let faulty = Faulty::at(latency, Arc::clone(&memory));
         // The first collector dies in the middle of its removals.
-        let first = *removals().await.last().unwrap();
+        let first = *removals(latency).await.last().unwrap();
         let begun = Collector::new(store(&(Arc::new(faulty.clone()) as Arc<dyn Driver>)), no_grace(Untagged::Remove));
         faulty.fail(first, Fault::Hang);
         assert!(tokio::time::timeout(Duration::from_mins(30), begun.collect(&|_| {})).await.is_err());

@@ -4,6 +4,7 @@ mod doubt;
 mod garbage;
 mod interleavings;
 mod late;
+mod remnants;
 mod repositories;
 mod succession;
 mod undo;

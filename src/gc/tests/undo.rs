@@ -163,7 +163,7 @@ async fn a_collection_that_goes_on_is_left_alone_by_undoing_and_by_emptying() {
     assert_eq!((report.collections, report.being_swept), (0, 1));
     Rescuer::new(store.clone(), 1 << 20).empty_bins().await.unwrap();
     assert_eq!(store.content_in_bin(epoch).await.unwrap(), [(digest, 9)]);
-    store.retire(epoch).await.unwrap();
+    store.retire(epoch, &keys).await.unwrap();
     Rescuer::new(store.clone(), 1 << 20).empty_bins().await.unwrap();
     assert_eq!(store.bins().await.unwrap(), []);
 }

@@ -5,6 +5,7 @@
 //! gone. Lists and verdicts never change once written.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -12,11 +13,14 @@ use bytes::Bytes;
 
 use super::{EpochId, Fingerprint, Fingerprints, Key};
 use crate::storage::driver::{Hold, ListPage, WriteMode};
-use crate::storage::layout::{collector, collector_lock, epoch_part, epochs, revived};
+use crate::storage::layout::{StoragePath, collector, collector_lock, epoch_part, epochs, revived};
 use crate::storage::{Error, Result, Store, found};
 
 /// Largest list of keys read, bytes: 50,000 keys of the longest names.
 const LARGEST_LIST: u64 = 64 * 1024 * 1024;
+
+/// How every list ends.
+const LAST_LINE: &str = "end\n";
 
 /// Names asked for at once.
 const PAGE: usize = 1000;
@@ -53,10 +57,14 @@ pub struct Epochs {
 }
 
 impl Epochs {
-    /// Whether an epoch ended since `earlier`, or vanished.
+    /// The epochs that ended since `earlier`; `None` when one of those vanished altogether.
     #[must_use]
-    pub fn ended_since(&self, earlier: &Self) -> bool {
-        !self.retired.is_subset(&earlier.retired) || earlier.active.keys().any(|epoch| !self.active.contains_key(epoch))
+    pub fn ended_since(&self, earlier: &Self) -> Option<Vec<EpochId>> {
+        let known = |epoch| self.active.contains_key(epoch) || self.retired.contains(epoch);
+        if !earlier.active.keys().all(known) {
+            return None;
+        }
+        Some(self.retired.difference(&earlier.retired).copied().collect())
     }
 
     /// Whether any collection is known to have taken place.
@@ -156,10 +164,41 @@ impl Store {
         self.read_keys(epoch, "verdict").await
     }
 
-    /// Says that everything doomed is gone for certain.
-    pub async fn retire(&self, epoch: EpochId) -> Result<()> {
-        self.write_part(epoch, "retired", Bytes::new()).await?;
+    /// Says that everything doomed is gone for certain, and for as long as the end is remembered, what that was.
+    pub async fn retire(&self, epoch: EpochId, doomed: &[Key]) -> Result<()> {
+        let mut content = String::with_capacity(doomed.len() * 33 + 4);
+        for key in doomed {
+            // Writing to a string does not fail.
+            let _ = writeln!(content, "{:032x}", key.fingerprint());
+        }
+        content.push_str(LAST_LINE);
+        self.write_part(epoch, "retired", content.into()).await?;
         self.driver.delete_prefix(&revived(&epoch.to_string())).await
+    }
+
+    /// What the retired `epoch` removed, by fingerprint; `None` when that is not known.
+    pub async fn swept(&self, epoch: EpochId) -> Result<Option<Fingerprints>> {
+        let content = found(self.driver.read(&epoch_part(&epoch.to_string(), "retired"), LARGEST_LIST).await)?;
+        let text = content.as_deref().and_then(|content| std::str::from_utf8(content).ok());
+        let Some(lines) = text.and_then(|text| text.strip_suffix(LAST_LINE)) else { return Ok(None) };
+        Ok(lines.lines().map(|line| u128::from_str_radix(line, 16).ok()).collect())
+    }
+
+    /// Whether a collection that ended no earlier than `object`, a link or tag that leads to what `key` names, was written is
+    /// on record to have removed that. Then `object` is what a push left behind that was never acknowledged: an acknowledged
+    /// one writes its links and tags anew after such a collection.
+    pub(in crate::storage) async fn is_remnant(&self, object: &StoragePath, key: &Key) -> Result<bool> {
+        let Some(object) = found(self.driver.stat(object).await)? else { return Ok(false) };
+        let key = key.fingerprint();
+        for epoch in self.epochs().await?.retired {
+            let end = found(self.driver.stat(&epoch_part(&epoch.to_string(), "retired")).await)?;
+            if end.is_some_and(|end| end.modified >= object.modified)
+                && self.swept(epoch).await?.is_some_and(|swept| swept.contains(&key))
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Whether `epoch` is retired.
@@ -262,7 +301,7 @@ impl Store {
             content.push('\n');
         }
         // Says that nothing is missing, whatever a store makes of a write that it was interrupted in.
-        content.push_str("end\n");
+        content.push_str(LAST_LINE);
         self.write_part(epoch, part, content.into()).await
     }
 
@@ -271,7 +310,7 @@ impl Store {
         let Some(content) = found(self.driver.read(&path, LARGEST_LIST).await)? else { return Ok(None) };
         let damaged = |reason: &str| Error::Damaged { path: path.to_string(), reason: reason.to_owned() };
         let text = std::str::from_utf8(&content).map_err(|_| damaged("it is not text"))?;
-        let keys = text.strip_suffix("end\n").ok_or_else(|| damaged("it does not end as it should"))?;
+        let keys = text.strip_suffix(LAST_LINE).ok_or_else(|| damaged("it does not end as it should"))?;
         let keys: Result<Vec<Key>, _> = keys.lines().map(str::parse).collect();
         keys.map(Some).map_err(|_| damaged("a line of it is no key"))
     }

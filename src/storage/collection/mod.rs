@@ -9,6 +9,7 @@ mod epochs;
 mod rounds;
 mod survey;
 mod sweep;
+mod tidy;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -19,7 +20,7 @@ use crate::oci::{Algorithm, Digest, Hasher, RepositoryName};
 pub use bin::{BinTimes, Removed};
 pub(in crate::storage) use epochs::CondemnedLists;
 pub use epochs::{Epochs, Fetched, Progress};
-pub use survey::{Cursor, Found, FoundPage, Manifests, Shelf};
+pub use survey::{Cursor, Found, FoundPage, LinkPage, Manifests, Shelf};
 
 /// Something that may be removed by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,11 +7,12 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::{Fingerprints, Key, fingerprint};
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
-use crate::storage::driver::{EntryKind, Latency, ListPage, Tree};
+use crate::storage::driver::{EntryKind, Latency, ListPage, More, ReadLimits, Stat, Tree};
 use crate::storage::layout::{RepositoryPaths, StoragePath, all_blobs, blob_data, blobs};
 use crate::storage::manifests::digest_of;
-use crate::storage::{Error, Result, Store, found};
+use crate::storage::{Error, LARGEST_LINK, Result, Store, found, target_of_link};
 
 /// Objects asked for at once.
 const PAGE: usize = 50_000;
@@ -42,6 +43,17 @@ impl Found {
 #[derive(Debug, Clone, Default)]
 pub struct FoundPage {
     /// What was found.
+    pub found: Vec<Found>,
+    /// Where the next page begins, when there is one.
+    pub next: Option<Cursor>,
+}
+
+/// One page of links.
+#[derive(Debug, Clone, Default)]
+pub struct LinkPage {
+    /// Links to what is needed, at which nobody looked.
+    pub needed: Vec<Digest>,
+    /// The others.
     pub found: Vec<Found>,
     /// Where the next page begins, when there is one.
     pub next: Option<Cursor>,
@@ -95,15 +107,46 @@ impl Store {
             let directory = paths.revisions(algorithm);
             let mut page = ListPage { after: None, limit: PAGE };
             loop {
-                let tree = self.driver.leaves(&directory, "link", &page).await?;
-                page.after.clone_from(&tree.next);
-                manifests.revisions.extend(founds(&directory, algorithm, tree)?);
-                if page.after.is_none() {
-                    break;
+                let (names, next) = self.directories(&directory, page).await?;
+                manifests.revisions.extend(self.look_at(&directory, algorithm, "link", names).await?);
+                match next {
+                    Some(next) => page = next,
+                    None => break,
                 }
             }
         }
         Ok(manifests)
+    }
+
+    /// One page of the directories directly below `directory`, and which page comes next.
+    pub(in crate::storage) async fn directories(
+        &self,
+        directory: &StoragePath,
+        page: ListPage,
+    ) -> Result<(Vec<String>, Option<ListPage>)> {
+        let listing = self.driver.list(directory, &page).await?;
+        let directories = listing.entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
+        let names = directories.map(|entry| entry.name.clone()).collect();
+        let last = listing.entries.last().filter(|_| listing.more == More::Yes);
+        Ok((names, last.map(|last| ListPage { after: Some(last.name.clone()), ..page })))
+    }
+
+    /// What lies under `leaf` in those directories of `directory` that are named `names`, after the rest of digests.
+    async fn look_at(
+        &self,
+        directory: &StoragePath,
+        algorithm: Algorithm,
+        leaf: &str,
+        names: Vec<String>,
+    ) -> Result<Vec<Found>> {
+        let looks = self.driver.leaves(directory, leaf, names.clone()).await?;
+        let mut found = Vec::with_capacity(names.len());
+        for (name, look) in names.iter().zip(looks) {
+            let Some(Stat { size, modified }) = look else { continue };
+            let digest = digest_of(algorithm, name).ok_or_else(|| foreign(directory, name))?;
+            found.push(Found { digest, size, modified });
+        }
+        Ok(found)
     }
 
     async fn manifests_by_object(&self, name: &RepositoryName) -> Result<Manifests> {
@@ -134,8 +177,14 @@ impl Store {
         }
     }
 
-    /// One page of the links that make blobs the repository's.
-    pub async fn survey_links(&self, name: &RepositoryName, from: Option<Cursor>) -> Result<FoundPage> {
+    /// One page of the links that make blobs the repository's. Those to content in `needed` are not looked at any closer where
+    /// that would take a look at each, unless they may lead elsewhere.
+    pub async fn survey_links(
+        &self,
+        name: &RepositoryName,
+        needed: &Fingerprints,
+        from: Option<Cursor>,
+    ) -> Result<LinkPage> {
         let paths = RepositoryPaths(name);
         let from = from.unwrap_or_default();
         let page = ListPage { after: from.after.clone(), limit: PAGE };
@@ -143,22 +192,33 @@ impl Store {
             let directory = paths.all_layers();
             let tree = self.driver.tree(&directory, &page).await?;
             let next = tree.next.clone().map(|after| Cursor { algorithm: 0, after: Some(after) });
-            return Ok(FoundPage { found: by_object(&directory, "link", &tree)?, next });
+            return Ok(LinkPage { needed: Vec::new(), found: by_object(&directory, "link", &tree)?, next });
         }
-        let Some(algorithm) = Algorithm::ALL.get(from.algorithm).copied() else { return Ok(FoundPage::default()) };
+        let Some(algorithm) = Algorithm::ALL.get(from.algorithm).copied() else { return Ok(LinkPage::default()) };
         if from.algorithm == 0 && from.after.is_none() {
             self.refuse_unknown_algorithms(&paths.all_layers()).await?;
         }
         let directory = paths.layers(algorithm);
-        let tree = self.driver.leaves(&directory, "link", &page).await?;
-        let next = match tree.next.clone() {
-            Some(after) => Some(Cursor { after: Some(after), ..from }),
+        let (names, next) = self.directories(&directory, page).await?;
+        let mut links = LinkPage::default();
+        let mut others = Vec::new();
+        for name in names {
+            match digest_of(algorithm, &name) {
+                Some(digest) if algorithm == Algorithm::Sha256 && needed.contains(&fingerprint(&digest)) => {
+                    links.needed.push(digest);
+                }
+                _ => others.push(name),
+            }
+        }
+        links.found = self.look_at(&directory, algorithm, "link", others).await?;
+        links.next = match next {
+            Some(page) => Some(Cursor { after: page.after, ..from }),
             None if from.algorithm + 1 < Algorithm::ALL.len() => {
                 Some(Cursor { algorithm: from.algorithm + 1, after: None })
             }
             None => None,
         };
-        Ok(FoundPage { found: founds(&directory, algorithm, tree)?, next })
+        Ok(links)
     }
 
     /// What lies under digests that this program cannot read may need anything.
@@ -194,27 +254,56 @@ impl Store {
     pub async fn survey_shelf(&self, on: &Shelf, from: Option<Cursor>) -> Result<FoundPage> {
         let Shelf(directory, scope) = on;
         let page = ListPage { after: from.and_then(|from| from.after), limit: PAGE };
-        let (found, next) = match (scope, self.latency) {
-            (Scope::Algorithm(algorithm), Latency::Local) => {
-                let tree = self.driver.leaves(directory, "data", &page).await?;
-                let next = tree.next.clone();
-                (founds(directory, *algorithm, tree)?, next)
-            }
-            (scope, _) => {
-                let tree = self.driver.tree(directory, &page).await?;
-                let found = match scope {
-                    Scope::Everything => by_object(directory, "data", &tree)?,
-                    Scope::Algorithm(algorithm) => founds(directory, *algorithm, tree.clone())?,
-                };
-                (found, tree.next)
-            }
+        let next = |after| Cursor { algorithm: 0, after: Some(after) };
+        if let (Scope::Algorithm(algorithm), Latency::Local) = (scope, self.latency) {
+            let (names, page) = self.directories(directory, page).await?;
+            let found = self.look_at(directory, *algorithm, "data", names).await?;
+            return Ok(FoundPage { found, next: page.and_then(|page| page.after).map(next) });
+        }
+        let tree = self.driver.tree(directory, &page).await?;
+        let after = tree.next.clone();
+        let found = match scope {
+            Scope::Everything => by_object(directory, "data", &tree)?,
+            Scope::Algorithm(algorithm) => founds(directory, *algorithm, tree)?,
         };
-        Ok(FoundPage { found, next: next.map(|after| Cursor { algorithm: 0, after: Some(after) }) })
+        Ok(FoundPage { found, next: after.map(next) })
+    }
+
+    /// What each of `tags` points to, asked of the driver by as few calls as it takes; `None` where the tag is gone.
+    pub async fn survey_tags(&self, name: &RepositoryName, tags: &[Tag]) -> Result<Vec<Result<Option<Digest>>>> {
+        let paths: Vec<_> = tags.iter().map(|tag| RepositoryPaths(name).tag_link(tag)).collect();
+        let limits = ReadLimits { each: LARGEST_LINK, together: u64::MAX };
+        let links = self.driver.read_many(paths.clone(), limits).await?;
+        Ok(paths.iter().zip(links).map(|(path, link)| target_of_link(path, found(link)?)).collect())
+    }
+
+    /// The bytes of as many of `contents` as fit `together` bytes, in their order and at least of the first, asked of the
+    /// driver by one call; `None` where there is none. `TooLarge` beyond `limit` bytes.
+    pub async fn survey_contents(
+        &self,
+        contents: &[Digest],
+        limit: u64,
+        together: u64,
+    ) -> Result<Vec<Result<Option<Bytes>>>> {
+        let paths = contents.iter().map(blob_data).collect();
+        let read = self.driver.read_many(paths, ReadLimits { each: limit, together }).await?;
+        Ok(read.into_iter().map(found).collect())
     }
 
     /// What `tag` points to, asked of the driver.
     pub async fn survey_tag(&self, name: &RepositoryName, tag: &Tag) -> Result<Option<Digest>> {
         self.read_link(&RepositoryPaths(name).tag_link(tag)).await
+    }
+
+    /// Whether `tag` was left behind by a push that was never acknowledged, and leads to the manifest `digest` that a collection
+    /// removed meanwhile.
+    pub async fn is_tag_remnant(&self, name: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<bool> {
+        self.is_remnant(&RepositoryPaths(name).tag_link(tag), &Key::Revision(name.clone(), *digest)).await
+    }
+
+    /// The same of the link of the repository's manifest `digest` and its bytes, which lie under `content`.
+    pub async fn is_revision_remnant(&self, name: &RepositoryName, digest: &Digest, content: &Digest) -> Result<bool> {
+        self.is_remnant(&RepositoryPaths(name).revision_link(digest), &Key::Blob(*content)).await
     }
 
     /// The digest that the link of the repository's manifest holds, asked of the driver.

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use super::Key;
 use crate::oci::{Digest, RepositoryName};
 use crate::storage::driver::{Capabilities, ListPage, Tree};
-use crate::storage::layout::{RepositoryPaths, StoragePath, all_blobs, blob_data, repositories};
+use crate::storage::layout::{RepositoryPaths, StoragePath, blob_data};
 use crate::storage::manifests::digest_of;
 use crate::storage::{Result, Store, found};
 
@@ -59,11 +59,6 @@ impl Store {
     /// Removes content.
     pub async fn sweep_blobs(&self, doomed: &[Digest], issued: SystemTime) -> Result<()> {
         self.delete_in_batches(&doomed.iter().map(blob_data).collect::<Vec<_>>(), issued).await
-    }
-
-    /// Removes what is no object below the repositories and the content; see [`crate::storage::driver::Driver::tidy`].
-    pub async fn tidy(&self, before: SystemTime) -> Result<u64> {
-        Ok(self.driver.tidy(&repositories(""), before).await? + self.driver.tidy(&all_blobs(), before).await?)
     }
 
     /// Whether what `key` names is there, asked of the driver.

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Space, StagedWrite, Stat, Tree,
-    Unfinished, WriteMode,
+    Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, ReadLimits, Reading, Share, Space, StagedWrite,
+    Stat, Tree, Unfinished, WriteMode,
 };
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
@@ -177,8 +177,8 @@ impl Driver for Faulty {
         self.plan.call("space", at, self.inner.space(at)).await
     }
 
-    async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
-        self.plan.call("tidy", prefix, self.inner.tidy(prefix, before)).await
+    async fn tidy(&self, prefix: &StoragePath, before: SystemTime, share: Share) -> Result<u64> {
+        self.plan.call("tidy", prefix, self.inner.tidy(prefix, before, share)).await
     }
 
     async fn hold(&self, path: &StoragePath) -> Result<Hold> {
@@ -194,8 +194,13 @@ impl Driver for Faulty {
         self.plan.call("tree", prefix, self.inner.tree(prefix, page)).await
     }
 
-    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
-        self.plan.call("leaves", prefix, self.inner.leaves(prefix, leaf, page)).await
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<Option<Stat>>> {
+        self.plan.call("leaves", prefix, self.inner.leaves(prefix, leaf, names)).await
+    }
+
+    async fn read_many(&self, paths: Vec<StoragePath>, limits: ReadLimits) -> Result<Vec<Result<Bytes>>> {
+        let first = paths.first().map_or_else(String::new, ToString::to_string);
+        self.plan.call("read_many", first, self.inner.read_many(paths, limits)).await
     }
 
     async fn unfinished_writes(&self, before: SystemTime, what: Unfinished) -> Result<u64> {

@@ -24,6 +24,7 @@ pub(in crate::storage) mod contract;
 pub(crate) mod faulty;
 pub mod filesystem;
 mod listing;
+mod many;
 pub mod memory;
 mod middleware;
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod tree;
 
 pub use filesystem::Access;
 pub use listing::{Entries, Entry, EntryKind, ListPage, Listing, More};
+pub use many::{ReadLimits, Share};
 pub use middleware::{CloudFront, IpRanges, Middleware, Rewrite, ServedFromStore};
 pub use object::{Content, Object, ReadRange, Reading};
 pub use tree::{Tree, TreeEntry};
@@ -147,11 +149,16 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         tree::walk(self, prefix, page).await
     }
 
-    /// One page of the objects named `leaf` in the directories directly below `prefix`, at most `page.limit` of them: what
-    /// a directory of links or of content consists of. `page.after` is the `next` of the page before. Objects that come or
-    /// go meanwhile may or may not be on it.
-    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
-        tree::leaves(self, prefix, leaf, page).await
+    /// Size and time of the object named `leaf` in each of the directories `names` directly below `prefix`, in their order;
+    /// `None` where none lies.
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<Option<Stat>>> {
+        many::leaves(self, prefix, leaf, names).await
+    }
+
+    /// [`Driver::read`] of `paths` in their order: of the first at least, and of those after it until `limits.together` bytes
+    /// are read. Worth it where a call costs more than a read.
+    async fn read_many(&self, paths: Vec<StoragePath>, limits: ReadLimits) -> Result<Vec<Result<Bytes>>> {
+        many::read_many(self, paths, limits).await
     }
 
     /// An address from which a client may fetch the object itself for a limited time, if the driver has such.
@@ -202,8 +209,9 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
     }
 
     /// Removes what is no object below the directory `prefix`: directories that hold nothing, and files of writes that never
-    /// ended and were last written before `before`. Returns how many files there were. A bucket has neither.
-    async fn tidy(&self, _prefix: &StoragePath, _before: SystemTime) -> Result<u64> {
+    /// ended and were last written before `before`. Returns how many files there were. Of directories with very many
+    /// sub-directories it looks at `share` only. A bucket has neither.
+    async fn tidy(&self, _prefix: &StoragePath, _before: SystemTime, _share: Share) -> Result<u64> {
         Ok(0)
     }
 

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result, Space,
-    StagedWrite, Stat, StoragePath, Tree, Unfinished, WriteMode,
+    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, ReadLimits, Reading,
+    Result, Share, Space, StagedWrite, Stat, StoragePath, Tree, Unfinished, WriteMode,
 };
 
 /// Called with distribution's name for the action and how long it took.
@@ -89,8 +89,8 @@ impl Driver for Observed {
         self.inner.space(at).await
     }
 
-    async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
-        self.inner.tidy(prefix, before).await
+    async fn tidy(&self, prefix: &StoragePath, before: SystemTime, share: Share) -> Result<u64> {
+        self.inner.tidy(prefix, before, share).await
     }
 
     async fn hold(&self, path: &StoragePath) -> Result<Hold> {
@@ -133,8 +133,12 @@ impl Driver for Observed {
         self.timed("Walk", self.inner.tree(prefix, page)).await
     }
 
-    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
-        self.timed("Walk", self.inner.leaves(prefix, leaf, page)).await
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<Option<Stat>>> {
+        self.timed("Walk", self.inner.leaves(prefix, leaf, names)).await
+    }
+
+    async fn read_many(&self, paths: Vec<StoragePath>, limits: ReadLimits) -> Result<Vec<Result<Bytes>>> {
+        self.timed("GetContent", self.inner.read_many(paths, limits)).await
     }
 
     async fn unfinished_writes(&self, before: SystemTime, what: Unfinished) -> Result<u64> {

@@ -74,30 +74,6 @@ pub(super) async fn walk<D: Driver + ?Sized>(driver: &D, prefix: &StoragePath, p
     Ok(tree)
 }
 
-/// One page of the objects named `leaf` in the directories directly below `prefix`, by asking for each.
-///
-/// # Errors
-/// Of listing and of asking. A directory without such an object is left out.
-pub(super) async fn leaves<D: Driver + ?Sized>(
-    driver: &D,
-    prefix: &StoragePath,
-    leaf: &str,
-    page: &ListPage,
-) -> Result<Tree> {
-    let names = driver.list(prefix, page).await?;
-    let mut tree = Tree::default();
-    for entry in names.entries.iter().filter(|entry| entry.kind == EntryKind::Directory) {
-        let path = prefix.listed(&join(&entry.name, leaf));
-        if let Some(stat) = found(driver.stat(&path).await)? {
-            tree.objects.push(TreeEntry { path, stat });
-        }
-    }
-    if names.more == More::Yes {
-        tree.next = names.entries.last().map(|entry| entry.name.clone());
-    }
-    Ok(tree)
-}
-
 async fn next_name<D: Driver + ?Sized>(driver: &D, prefix: &StoragePath, step: &mut Step) -> Result<Option<Entry>> {
     while step.names.is_empty() && step.more == More::Yes {
         let directory = if step.directory.is_empty() { prefix.clone() } else { prefix.listed(&step.directory) };

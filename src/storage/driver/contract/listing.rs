@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{at, put, top};
-use crate::storage::driver::{Driver, EntryKind, ListPage, More};
+use crate::storage::Error;
+use crate::storage::driver::{Driver, EntryKind, ListPage, More, ReadLimits};
 use crate::storage::layout::StoragePath;
 
 /// The names of one page, directories with a slash behind, and whether more follow.
@@ -120,4 +121,39 @@ pub(in crate::storage) async fn a_tree_is_every_object_below(driver: Arc<dyn Dri
         assert_eq!(found, expected, "limit {limit}");
     }
     assert!(driver.tree(&at("missing"), &ListPage::all()).await.unwrap().objects.is_empty());
+}
+
+pub(in crate::storage) async fn leaves_are_the_objects_of_that_name(driver: Arc<dyn Driver>) {
+    for path in ["d/one/link", "d/one/other", "d/two/other", "d/three/link/deeper", "d/four"] {
+        put(&*driver, path, path).await;
+    }
+    let names = ["one", "two", "three", "four", "missing", "one"];
+    let leaves = driver.leaves(&at("d"), "link", names.map(str::to_owned).to_vec()).await.unwrap();
+    let sizes: Vec<_> = leaves.into_iter().map(|leaf| leaf.map(|stat| stat.size)).collect();
+    assert_eq!(sizes, [Some(10), None, None, None, None, Some(10)]);
+    assert_eq!(driver.leaves(&at("missing"), "link", vec!["one".to_owned()]).await.unwrap(), [None]);
+    assert_eq!(driver.leaves(&at("d"), "link", Vec::new()).await.unwrap(), []);
+}
+
+pub(in crate::storage) async fn many_are_read_as_one_by_one(driver: Arc<dyn Driver>) {
+    let large = "x".repeat(5000);
+    for (path, content) in [("empty", ""), ("small", "small"), ("large", &large), ("d/below", "")] {
+        put(&*driver, path, content).await;
+    }
+    let read = async |names: &[&str], each, together| {
+        let paths = names.iter().map(|name| at(name)).collect();
+        let contents = driver.read_many(paths, ReadLimits { each, together }).await.unwrap();
+        contents.into_iter().map(|content| content.map(|bytes| bytes.len())).collect::<Vec<_>>()
+    };
+    let all = read(&["small", "missing", "large", "d", "empty"], 5000, u64::MAX).await;
+    assert!(
+        matches!(all.as_slice(), [Ok(5), Err(Error::NotFound { .. }), Ok(5000), Err(Error::NotFound { .. }), Ok(0)]),
+        "{all:?}"
+    );
+    let limited = read(&["small", "large"], 4999, u64::MAX).await;
+    assert!(matches!(limited.as_slice(), [Ok(5), Err(Error::TooLarge { size: 5000, limit: 4999, .. })]), "{limited:?}");
+    for (together, expected) in [(1, 1), (5, 1), (6, 2), (5005, 2), (5006, 3)] {
+        assert_eq!(read(&["small", "large", "empty"], 5000, together).await.len(), expected, "{together}");
+    }
+    assert!(read(&[], 1, 1).await.is_empty());
 }

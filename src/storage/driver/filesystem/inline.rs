@@ -15,7 +15,7 @@ use rustix::io::{Errno, ReadWriteFlags};
 use super::disk::{Disk, READ, is_file, size};
 
 /// What fits is read in one call and needs no look at the size: every link and most manifests.
-const FIRST_READ: usize = 4096;
+pub(super) const FIRST_READ: usize = 4096;
 /// Bigger objects are copied by another thread, so that other requests of this one need not wait for the copying.
 const MOST_INLINE: u64 = 256 * 1024;
 

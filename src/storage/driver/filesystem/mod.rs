@@ -15,6 +15,7 @@ mod lock;
 mod open;
 mod read;
 mod relocate;
+mod side_by_side;
 mod staged;
 mod tidy;
 mod write;
@@ -38,7 +39,8 @@ use self::disk::Disk;
 use self::inline::Inline;
 use self::listings::Listings;
 use super::{
-    Driver, Hold, ListPage, Listing, Object, PresignMethod, Reading, Space, StagedWrite, Stat, Tree, WriteMode,
+    Driver, Hold, ListPage, Listing, Object, PresignMethod, ReadLimits, Reading, Share, Space, StagedWrite, Stat,
+    WriteMode,
 };
 use crate::storage::config::Filesystem as Config;
 use crate::storage::error::{Error, Result, Retry};
@@ -160,9 +162,9 @@ impl Driver for Filesystem {
         self.shared.run("look at", at, move |shared| shared.space(&directory)).await
     }
 
-    async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
+    async fn tidy(&self, prefix: &StoragePath, before: SystemTime, share: Share) -> Result<u64> {
         let target = prefix.clone();
-        self.shared.run("tidy", prefix, move |shared| shared.tidy(&target, before)).await
+        self.shared.run("tidy", prefix, move |shared| shared.tidy(&target, before, share)).await
     }
 
     async fn hold(&self, path: &StoragePath) -> Result<Hold> {
@@ -179,9 +181,17 @@ impl Driver for Filesystem {
         self.shared.list(prefix, page).await
     }
 
-    async fn leaves(&self, prefix: &StoragePath, leaf: &str, page: &ListPage) -> Result<Tree> {
-        let (wanted, leaf, page) = (prefix.clone(), leaf.to_owned(), page.clone());
-        self.shared.run("list", prefix, move |shared| shared.leaves(&wanted, &leaf, &page)).await
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<Option<Stat>>> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (wanted, leaf) = (prefix.clone(), leaf.to_owned());
+        self.shared.run("stat", prefix, move |shared| shared.leaves(&wanted, &leaf, &names)).await
+    }
+
+    async fn read_many(&self, paths: Vec<StoragePath>, limits: ReadLimits) -> Result<Vec<Result<Bytes>>> {
+        let Some(first) = paths.first().cloned() else { return Ok(Vec::new()) };
+        self.shared.run("read", &first, move |shared| Ok(shared.read_many(&paths, limits))).await
     }
 
     async fn presigned_url(&self, _path: &StoragePath, _method: PresignMethod) -> Result<Option<String>> {

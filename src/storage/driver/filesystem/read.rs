@@ -11,7 +11,7 @@ use rustix::io::{Errno, retry_on_intr};
 use super::Shared;
 use super::disk::{is_file, size};
 use super::failure::failure;
-use super::inline::Attempt;
+use super::inline::{Attempt, FIRST_READ};
 use crate::storage::driver::{Content, Object, Stat};
 use crate::storage::error::{Error, Result};
 use crate::storage::layout::StoragePath;
@@ -55,6 +55,20 @@ impl Shared {
             return Err(Error::TooLarge { path: path.to_string(), size, limit });
         }
         read_range(&file, 0, size).map_err(|errno| read_failure("read", path, errno))
+    }
+
+    /// [`Shared::read`] for a thread that may wait.
+    pub(super) fn read_here(&self, path: &StoragePath, limit: u64) -> Result<Bytes> {
+        let file = self.disk.open(path.as_str()).map_err(|errno| read_failure("open", path, errno))?;
+        let mut first = [0; FIRST_READ];
+        match retry_on_intr(|| rustix::io::pread(&file, &mut first, 0)) {
+            // It ended before the buffer did, so that was all of it.
+            Ok(length) if length < FIRST_READ && length as u64 <= limit => {
+                Ok(Bytes::copy_from_slice(first.get(..length).unwrap_or_default()))
+            }
+            Ok(_) => self.read_patiently(path, Some(file), limit),
+            Err(errno) => Err(read_failure("read", path, errno)),
+        }
     }
 
     /// See [`crate::storage::driver::Driver::open`].

@@ -16,8 +16,8 @@ use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 
 use super::{
-    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, Reading, Result, Space,
-    StagedWrite, Stat, StoragePath, Tree, Unfinished, WriteMode,
+    Addresses, Capabilities, Driver, Hold, Latency, ListPage, Listing, Object, PresignMethod, ReadLimits, Reading,
+    Result, Share, Space, StagedWrite, Stat, StoragePath, Tree, Unfinished, WriteMode,
 };
 use crate::storage::error::{Error, Retry};
 
@@ -219,8 +219,8 @@ impl Driver for Addressed {
         self.inner.space(at).await
     }
 
-    async fn tidy(&self, prefix: &StoragePath, before: SystemTime) -> Result<u64> {
-        self.inner.tidy(prefix, before).await
+    async fn tidy(&self, prefix: &StoragePath, before: SystemTime, share: Share) -> Result<u64> {
+        self.inner.tidy(prefix, before, share).await
     }
 
     async fn hold(&self, path: &StoragePath) -> Result<Hold> {
@@ -237,6 +237,14 @@ impl Driver for Addressed {
 
     async fn tree(&self, prefix: &StoragePath, page: &ListPage) -> Result<Tree> {
         self.inner.tree(prefix, page).await
+    }
+
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<Option<Stat>>> {
+        self.inner.leaves(prefix, leaf, names).await
+    }
+
+    async fn read_many(&self, paths: Vec<StoragePath>, limits: ReadLimits) -> Result<Vec<Result<Bytes>>> {
+        self.inner.read_many(paths, limits).await
     }
 
     async fn stage(&self, staging: &StoragePath) -> Result<Box<dyn StagedWrite>> {
