@@ -222,7 +222,10 @@ async fn an_undoing_that_was_killed_is_finished_by_another() {
     }
     assert!(killed > 0);
     site.undone();
-    assert_eq!(site.files(), before);
+    let mut files = site.files();
+    // What was being written when the process was killed goes when it is a day old.
+    files.retain(|file| !file.ends_with(".tmp"));
+    assert_eq!(files, before);
     for image in &images {
         site.assert_whole("app", image).await;
     }
