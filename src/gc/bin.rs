@@ -11,7 +11,7 @@ use super::sweep::{Before, Sweep};
 use super::{Collector, Error};
 use crate::oci::Digest;
 use crate::storage::Error as StorageError;
-use crate::storage::collection::{BinTimes, Key};
+use crate::storage::collection::{BinList, BinTimes, Key};
 use crate::storage::driver::{Hold, Space};
 
 /// With less of a file system available than this nothing is kept: percent.
@@ -77,14 +77,14 @@ impl Sweep<'_> {
             Some(space) if is_short(space) => return Ok(Keeping::Not(Some(NotKept::ShortOfSpace))),
             Some(_) => {}
         }
-        let mut removed = Vec::with_capacity(doomed.len());
+        let mut removed = BinList::default();
         for key in doomed {
             // Whoever began may have kept nothing.
             if before == Before::Nothing || store.exists(key).await? {
-                removed.push(store.describe(key).await?);
+                removed.push(&store.describe(key).await?);
             }
         }
-        match store.begin_bin(self.epoch, keep, &removed).await {
+        match store.begin_bin(self.epoch, keep, removed).await {
             Ok(()) => {}
             Err(StorageError::NoSpace { .. }) => return Ok(Keeping::Not(Some(NotKept::ShortOfSpace))),
             Err(error) => return Err(error.into()),

@@ -23,7 +23,7 @@ const MOST_REMEMBERED: usize = 1_000_000;
 
 /// Manifests read by one call where calls cost more than reads, and their bytes together.
 const MANIFESTS_AT_ONCE: usize = 256;
-const BYTES_AT_ONCE: u64 = 4 << 20;
+const BYTES_AT_ONCE: u64 = 1 << 20;
 
 /// What may be on its way is waited for: longer than a push waits for a collector before it is refused.
 pub(super) const UNDER_WAY: Duration = Duration::from_secs(25);
@@ -122,8 +122,11 @@ pub(super) async fn read_all(
             while !rest.is_empty() {
                 let batch = rest.get(..MANIFESTS_AT_ONCE).unwrap_or(rest);
                 let contents: Vec<Digest> = batch.iter().map(|(_, (_, content))| *content).collect();
-                let bytes = store.survey_contents(&contents, limit, BYTES_AT_ONCE).await?;
-                rest = rest.get(bytes.len().max(1)..).unwrap_or_default();
+                let mut bytes = store.survey_contents(&contents, limit, BYTES_AT_ONCE).await?;
+                if bytes.is_empty() {
+                    bytes.push(Ok(None));
+                }
+                rest = rest.get(bytes.len()..).unwrap_or_default();
                 for (manifest, bytes) in batch.iter().zip(bytes) {
                     let (at, (digest, content)) = *manifest;
                     let references = match bytes {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Error, Tally};
 use crate::oci::{DeclaredType, Digest, Hasher, Manifest, RepositoryName, Role};
 use crate::registry::{Error as Refusal, Registry};
-use crate::storage::collection::{EpochId, Key, Removed};
+use crate::storage::collection::{BinList, EpochId, Key, Removed};
 use crate::storage::driver::Hold;
 use crate::storage::{Error as StorageError, Store};
 
@@ -254,12 +254,12 @@ impl Undo {
 
     /// Takes out of the bin what was put back.
     async fn settle(&self, bin: &Bin, progress: &Progress) -> Result<(), Error> {
-        let rest: Vec<Removed> =
-            bin.removed.iter().filter(|removed| progress.failed.contains_key(&removed.key)).cloned().collect();
+        let mut rest = BinList::default();
+        bin.removed.iter().filter(|removed| progress.failed.contains_key(&removed.key)).for_each(|it| rest.push(it));
         if rest.is_empty() {
             return Ok(self.store.empty_bin(bin.epoch).await?);
         }
-        self.store.rewrite_bin(bin.epoch, &rest).await?;
+        self.store.rewrite_bin(bin.epoch, rest).await?;
         let content = self.store.content_in_bin(bin.epoch).await?.into_iter().map(|(digest, _)| digest);
         let done: Vec<Digest> = content.filter(|digest| !progress.failed.contains_key(&Key::Blob(*digest))).collect();
         Ok(self.store.drop_from_bin(bin.epoch, &done).await?)

@@ -75,9 +75,9 @@ impl Store {
         let mut begun = Vec::new();
         let mut page = ListPage { after: None, limit: OBJECTS_AT_ONCE };
         loop {
-            let (ids, next) = self.directories(&directory, page).await?;
-            let looks = self.driver.leaves(&directory, "startedat", ids.clone()).await?;
-            begun.extend(ids.into_iter().zip(looks).filter_map(|(id, look)| Some((id, look?.modified))));
+            let (ids, next) = self.driver.directories(&directory, &page).await?;
+            let begun_at = self.driver.leaves(&directory, "startedat", ids).await?;
+            begun.extend(begun_at.into_iter().map(|(id, stat)| (id, stat.modified)));
             match next {
                 Some(next) => page = next,
                 None => return Ok(begun),

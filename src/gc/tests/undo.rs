@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::*;
 use crate::gc::{NotKept, Rescuer, Takeover};
-use crate::storage::collection::{EpochId, Key};
+use crate::storage::collection::{BinList, EpochId, Key};
 use crate::storage::driver::faulty::{FAULTS, Fault, Faulty};
 use crate::storage::driver::{Latency, WriteMode};
 
@@ -157,7 +157,9 @@ async fn a_collection_that_goes_on_is_left_alone_by_undoing_and_by_emptying() {
     store.announce(epoch, &keys).await.unwrap();
     store.close(epoch).await.unwrap();
     store.decide(epoch, &keys).await.unwrap();
-    store.begin_bin(epoch, Duration::ZERO, &[store.describe(&keys[0]).await.unwrap()]).await.unwrap();
+    let mut list = BinList::default();
+    list.push(&store.describe(&keys[0]).await.unwrap());
+    store.begin_bin(epoch, Duration::ZERO, list).await.unwrap();
     store.put_into_bin(epoch, &[digest]).await.unwrap();
     let report = undo(&driver).run().await.unwrap();
     assert_eq!((report.collections, report.being_swept), (0, 1));

@@ -3,7 +3,7 @@
 //! `bin/<epoch>/list` says what was removed and how to write it again, `keep` for how long it was promised to stay, and
 //! `<algorithm>/<hex>` is content. A bin without a list is what emptying left over.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
@@ -69,6 +69,30 @@ impl FromStr for Removed {
     }
 }
 
+/// The list of a bin, as it is written: much smaller than what it says.
+#[derive(Debug, Default)]
+pub struct BinList(String);
+
+impl BinList {
+    /// Adds `removed`.
+    pub fn push(&mut self, removed: &Removed) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "{removed}");
+    }
+
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn into_bytes(mut self) -> Bytes {
+        // Says that nothing is missing.
+        self.0.push_str("end\n");
+        self.0.into()
+    }
+}
+
 /// When a bin was begun, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BinTimes {
@@ -124,15 +148,15 @@ impl Store {
     ///
     /// # Errors
     /// `NoSpace`.
-    pub async fn begin_bin(&self, epoch: EpochId, keep: Duration, removed: &[Removed]) -> Result<()> {
+    pub async fn begin_bin(&self, epoch: EpochId, keep: Duration, removed: BinList) -> Result<()> {
         let id = epoch.to_string();
         let keep = (bin_part(&id, "keep"), Bytes::from(keep.as_secs().to_string()));
-        self.driver.write_many(vec![keep, (bin_part(&id, "list"), list_of(removed))]).await
+        self.driver.write_many(vec![keep, (bin_part(&id, "list"), removed.into_bytes())]).await
     }
 
     /// Says anew what is in the bin of `epoch`.
-    pub async fn rewrite_bin(&self, epoch: EpochId, removed: &[Removed]) -> Result<()> {
-        self.driver.write(&bin_part(&epoch.to_string(), "list"), list_of(removed), WriteMode::Overwrite).await
+    pub async fn rewrite_bin(&self, epoch: EpochId, removed: BinList) -> Result<()> {
+        self.driver.write(&bin_part(&epoch.to_string(), "list"), removed.into_bytes(), WriteMode::Overwrite).await
     }
 
     /// Every bin, also what is left of those that were emptied.
@@ -240,17 +264,6 @@ fn readable<T>(read: Result<T>) -> Result<Option<T>> {
         Err(Error::Damaged { .. } | Error::TooLarge { .. }) => Ok(None),
         other => other,
     }
-}
-
-fn list_of(removed: &[Removed]) -> Bytes {
-    let mut content = String::with_capacity(removed.len() * 96);
-    for removed in removed {
-        content.push_str(&removed.to_string());
-        content.push('\n');
-    }
-    // Says that nothing is missing.
-    content.push_str("end\n");
-    content.into()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use std::str::FromStr;
 
 use crate::oci::{Algorithm, Digest, Hasher, RepositoryName};
 
-pub use bin::{BinTimes, Removed};
+pub use bin::{BinList, BinTimes, Removed};
 pub(in crate::storage) use epochs::CondemnedLists;
 pub use epochs::{Epochs, Fetched, Progress};
 pub use survey::{Cursor, Found, FoundPage, LinkPage, Manifests, Shelf};

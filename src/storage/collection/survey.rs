@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{Fingerprints, Key, fingerprint};
 use crate::oci::{Algorithm, Digest, RepositoryName, Tag};
-use crate::storage::driver::{EntryKind, Latency, ListPage, More, ReadLimits, Stat, Tree};
+use crate::storage::driver::{EntryKind, Latency, ListPage, ReadLimits, Stat, Tree};
 use crate::storage::layout::{RepositoryPaths, StoragePath, all_blobs, blob_data, blobs};
 use crate::storage::manifests::digest_of;
 use crate::storage::{Error, LARGEST_LINK, Result, Store, found, target_of_link};
@@ -107,7 +107,7 @@ impl Store {
             let directory = paths.revisions(algorithm);
             let mut page = ListPage { after: None, limit: PAGE };
             loop {
-                let (names, next) = self.directories(&directory, page).await?;
+                let (names, next) = self.driver.directories(&directory, &page).await?;
                 manifests.revisions.extend(self.look_at(&directory, algorithm, "link", names).await?);
                 match next {
                     Some(next) => page = next,
@@ -118,19 +118,6 @@ impl Store {
         Ok(manifests)
     }
 
-    /// One page of the directories directly below `directory`, and which page comes next.
-    pub(in crate::storage) async fn directories(
-        &self,
-        directory: &StoragePath,
-        page: ListPage,
-    ) -> Result<(Vec<String>, Option<ListPage>)> {
-        let listing = self.driver.list(directory, &page).await?;
-        let directories = listing.entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
-        let names = directories.map(|entry| entry.name.clone()).collect();
-        let last = listing.entries.last().filter(|_| listing.more == More::Yes);
-        Ok((names, last.map(|last| ListPage { after: Some(last.name.clone()), ..page })))
-    }
-
     /// What lies under `leaf` in those directories of `directory` that are named `names`, after the rest of digests.
     async fn look_at(
         &self,
@@ -139,11 +126,10 @@ impl Store {
         leaf: &str,
         names: Vec<String>,
     ) -> Result<Vec<Found>> {
-        let looks = self.driver.leaves(directory, leaf, names.clone()).await?;
-        let mut found = Vec::with_capacity(names.len());
-        for (name, look) in names.iter().zip(looks) {
-            let Some(Stat { size, modified }) = look else { continue };
-            let digest = digest_of(algorithm, name).ok_or_else(|| foreign(directory, name))?;
+        let leaves = self.driver.leaves(directory, leaf, names).await?;
+        let mut found = Vec::with_capacity(leaves.len());
+        for (name, Stat { size, modified }) in leaves {
+            let digest = digest_of(algorithm, &name).ok_or_else(|| foreign(directory, &name))?;
             found.push(Found { digest, size, modified });
         }
         Ok(found)
@@ -199,7 +185,7 @@ impl Store {
             self.refuse_unknown_algorithms(&paths.all_layers()).await?;
         }
         let directory = paths.layers(algorithm);
-        let (names, next) = self.directories(&directory, page).await?;
+        let (names, next) = self.driver.directories(&directory, &page).await?;
         let mut links = LinkPage::default();
         let mut others = Vec::new();
         for name in names {
@@ -256,7 +242,7 @@ impl Store {
         let page = ListPage { after: from.and_then(|from| from.after), limit: PAGE };
         let next = |after| Cursor { algorithm: 0, after: Some(after) };
         if let (Scope::Algorithm(algorithm), Latency::Local) = (scope, self.latency) {
-            let (names, page) = self.directories(directory, page).await?;
+            let (names, page) = self.driver.directories(directory, &page).await?;
             let found = self.look_at(directory, *algorithm, "data", names).await?;
             return Ok(FoundPage { found, next: page.and_then(|page| page.after).map(next) });
         }
@@ -274,6 +260,7 @@ impl Store {
         let paths: Vec<_> = tags.iter().map(|tag| RepositoryPaths(name).tag_link(tag)).collect();
         let limits = ReadLimits { each: LARGEST_LINK, together: u64::MAX };
         let links = self.driver.read_many(paths.clone(), limits).await?;
+        let links = all_of(&RepositoryPaths(name).tags(), paths.len(), links)?;
         Ok(paths.iter().zip(links).map(|(path, link)| target_of_link(path, found(link)?)).collect())
     }
 
@@ -323,6 +310,15 @@ impl Store {
     pub async fn survey_content(&self, digest: &Digest, limit: u64) -> Result<Option<Bytes>> {
         found(self.driver.read(&blob_data(digest), limit).await)
     }
+}
+
+/// `answers`, if there are as many as were asked for: what was passed over might be needed.
+fn all_of<T>(directory: &StoragePath, asked: usize, answers: Vec<T>) -> Result<Vec<T>> {
+    if answers.len() == asked {
+        return Ok(answers);
+    }
+    let reason = format!("of {asked} questions about what it holds {} were answered", answers.len());
+    Err(Error::Damaged { path: directory.to_string(), reason })
 }
 
 /// The objects of `tree`, each of which lies in a directory of `directory` that is named after a digest.

@@ -194,7 +194,11 @@ impl Driver for Faulty {
         self.plan.call("tree", prefix, self.inner.tree(prefix, page)).await
     }
 
-    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<Option<Stat>>> {
+    async fn directories(&self, prefix: &StoragePath, page: &ListPage) -> Result<(Vec<String>, Option<ListPage>)> {
+        self.plan.call("directories", prefix, self.inner.directories(prefix, page)).await
+    }
+
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<(String, Stat)>> {
         self.plan.call("leaves", prefix, self.inner.leaves(prefix, leaf, names)).await
     }
 

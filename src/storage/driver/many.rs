@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::{Driver, Result, Stat, StoragePath};
+use super::{Driver, EntryKind, ListPage, More, Result, Stat, StoragePath};
 use crate::storage::error::found;
 
 /// How much one call may read.
@@ -37,16 +37,30 @@ impl Share {
     }
 }
 
+/// See [`Driver::directories`].
+pub(super) async fn directories<D: Driver + ?Sized>(
+    driver: &D,
+    prefix: &StoragePath,
+    page: &ListPage,
+) -> Result<(Vec<String>, Option<ListPage>)> {
+    let listing = driver.list(prefix, page).await?;
+    let directories = listing.entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
+    let names = directories.map(|entry| entry.name.clone()).collect();
+    let last = listing.entries.last().filter(|_| listing.more == More::Yes);
+    Ok((names, last.map(|last| ListPage { after: Some(last.name.clone()), limit: page.limit })))
+}
+
 /// See [`Driver::leaves`].
 pub(super) async fn leaves<D: Driver + ?Sized>(
     driver: &D,
     prefix: &StoragePath,
     leaf: &str,
     names: Vec<String>,
-) -> Result<Vec<Option<Stat>>> {
+) -> Result<Vec<(String, Stat)>> {
     let mut leaves = Vec::with_capacity(names.len());
     for name in names {
-        leaves.push(found(driver.stat(&prefix.listed(&format!("{name}/{leaf}"))).await)?);
+        let stat = found(driver.stat(&prefix.listed(&format!("{name}/{leaf}"))).await)?;
+        leaves.extend(stat.map(|stat| (name, stat)));
     }
     Ok(leaves)
 }

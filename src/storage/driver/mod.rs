@@ -149,9 +149,14 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         tree::walk(self, prefix, page).await
     }
 
-    /// Size and time of the object named `leaf` in each of the directories `names` directly below `prefix`, in their order;
-    /// `None` where none lies.
-    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<Option<Stat>>> {
+    /// One page of the names of the directories directly below `prefix`, in byte order and asked anew, and which page is next.
+    async fn directories(&self, prefix: &StoragePath, page: &ListPage) -> Result<(Vec<String>, Option<ListPage>)> {
+        many::directories(self, prefix, page).await
+    }
+
+    /// Size and time of the object named `leaf` in those of the directories `names` directly below `prefix` that have one, in
+    /// their order.
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<(String, Stat)>> {
         many::leaves(self, prefix, leaf, names).await
     }
 

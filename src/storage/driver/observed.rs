@@ -133,7 +133,11 @@ impl Driver for Observed {
         self.timed("Walk", self.inner.tree(prefix, page)).await
     }
 
-    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<Option<Stat>>> {
+    async fn directories(&self, prefix: &StoragePath, page: &ListPage) -> Result<(Vec<String>, Option<ListPage>)> {
+        self.timed("List", self.inner.directories(prefix, page)).await
+    }
+
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<(String, Stat)>> {
         self.timed("Walk", self.inner.leaves(prefix, leaf, names)).await
     }
 

@@ -46,6 +46,7 @@ macro_rules! contract_tests {
             an_object_opened_for_parts_is_read_in_any_order,
             a_tree_is_every_object_below,
             leaves_are_the_objects_of_that_name,
+            directories_come_page_by_page,
             many_are_read_as_one_by_one,
             lists_objects_and_directories_in_byte_order,
             a_missing_directory_lists_empty,

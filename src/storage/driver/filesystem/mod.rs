@@ -181,12 +181,17 @@ impl Driver for Filesystem {
         self.shared.list(prefix, page).await
     }
 
-    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<Option<Stat>>> {
+    async fn directories(&self, prefix: &StoragePath, page: &ListPage) -> Result<(Vec<String>, Option<ListPage>)> {
+        let (wanted, page) = (prefix.clone(), page.clone());
+        self.shared.run("list", prefix, move |shared| shared.directories(&wanted, &page)).await
+    }
+
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<(String, Stat)>> {
         if names.is_empty() {
             return Ok(Vec::new());
         }
         let (wanted, leaf) = (prefix.clone(), leaf.to_owned());
-        self.shared.run("stat", prefix, move |shared| shared.leaves(&wanted, &leaf, &names)).await
+        self.shared.run("stat", prefix, move |shared| shared.leaves(&wanted, &leaf, names)).await
     }
 
     async fn read_many(&self, paths: Vec<StoragePath>, limits: ReadLimits) -> Result<Vec<Result<Bytes>>> {

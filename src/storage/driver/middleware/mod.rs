@@ -239,7 +239,11 @@ impl Driver for Addressed {
         self.inner.tree(prefix, page).await
     }
 
-    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<Option<Stat>>> {
+    async fn directories(&self, prefix: &StoragePath, page: &ListPage) -> Result<(Vec<String>, Option<ListPage>)> {
+        self.inner.directories(prefix, page).await
+    }
+
+    async fn leaves(&self, prefix: &StoragePath, leaf: &str, names: Vec<String>) -> Result<Vec<(String, Stat)>> {
         self.inner.leaves(prefix, leaf, names).await
     }
 
