@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
+use super::needed::Needed;
 use super::references::{self, Known, LOOK_AGAIN, References, Standing, UNDER_WAY};
 use super::{Error, Event, Untagged};
 use crate::oci::{Algorithm, Digest, Hasher, RepositoryName, Tag};
@@ -62,7 +63,7 @@ pub(super) type ByRepository = Vec<(RepositoryName, Vec<Found>)>;
 #[derive(Debug, Default)]
 pub(super) struct Marked {
     /// Content that something needs.
-    pub(super) needed: HashSet<Fingerprint>,
+    pub(super) needed: Needed,
     /// Manifests that nothing needs.
     pub(super) revisions: ByRepository,
     /// Links that nothing needs.
@@ -165,7 +166,9 @@ impl Mark<'_> {
         if !dead.is_empty() {
             marked.revisions.push((name.clone(), dead));
         }
-        marked.needed.extend(needed.iter().copied());
+        for content in &needed {
+            marked.needed.insert(*content);
+        }
         self.links(name, &needed, marked).await
     }
 

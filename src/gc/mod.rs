@@ -8,6 +8,7 @@ mod collect;
 mod config;
 mod error;
 mod mark;
+mod needed;
 mod owner;
 mod plan;
 mod pulse;

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::mark::Marked;
+use super::needed::Needed;
 use super::references::{self, Known};
 use super::{Error, Tally};
 use crate::oci::{Algorithm, Digest, RepositoryName};
@@ -80,7 +81,7 @@ impl Garbage {
 async fn unneeded(
     store: &Store,
     shelf: &Shelf,
-    needed: &HashSet<Fingerprint>,
+    needed: &Needed,
     older_than: SystemTime,
 ) -> Result<(Tally, Vec<Found>), Error> {
     let mut stored = Tally::default();
@@ -91,7 +92,7 @@ async fn unneeded(
         for found in page.found {
             stored.blobs += 1;
             stored.bytes += found.size;
-            if !needed.contains(&fingerprint(&found.digest)) && found.modified <= older_than {
+            if !needed.contains(fingerprint(&found.digest)) && found.modified <= older_than {
                 unneeded.push(found);
             }
         }
@@ -128,7 +129,7 @@ pub(super) async fn doomed<'a>(
             dead_links.contains(&(name, *digest)) && !spared.things.contains(&(Some(name.clone()), fingerprint(digest)))
         }
         Key::Blob(digest) => {
-            !again.needed.contains(&fingerprint(digest)) && !spared.things.contains(&(None, fingerprint(digest)))
+            !again.needed.contains(fingerprint(digest)) && !spared.things.contains(&(None, fingerprint(digest)))
         }
     };
     Ok(list.iter().filter(|(key, _)| is_doomed(key)).collect())

@@ -31,7 +31,7 @@ impl Store {
         Ok(removed)
     }
 
-    /// What cannot be read is no reason to stop: which share comes first matters to nobody.
+    /// A note that makes no sense is no reason to stop: which share comes first matters to nobody.
     async fn next_share(&self, note: &StoragePath) -> Result<u64> {
         let noted = found(self.driver.read(note, LARGEST_NOTE).await)?;
         let number = noted.and_then(|noted| std::str::from_utf8(&noted).ok()?.parse::<u64>().ok());

@@ -125,7 +125,11 @@ pub(super) fn raw_names(directory: impl AsFd, mut each: impl FnMut(&CStr, FileTy
     let mut buffer = [const { MaybeUninit::uninit() }; BUFFER];
     let mut names = RawDir::new(directory, &mut buffer);
     while let Some(entry) = names.next() {
-        let entry = entry?;
+        let entry = match entry {
+            // It was removed after it was opened, so nothing is in it.
+            Err(Errno::NOENT) => return Ok(()),
+            entry => entry?,
+        };
         let name = entry.file_name();
         if name.to_bytes() != b"." && name.to_bytes() != b".." {
             each(name, entry.file_type());
@@ -136,7 +140,19 @@ pub(super) fn raw_names(directory: impl AsFd, mut each: impl FnMut(&CStr, FileTy
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, EntryKind, keep_smallest};
+    use super::{Entry, EntryKind, keep_smallest, raw_names};
+
+    #[test]
+    fn a_directory_that_was_removed_while_it_is_read_holds_nothing() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("gone");
+        std::fs::create_dir(&path).unwrap();
+        let directory = std::fs::File::open(&path).unwrap();
+        std::fs::remove_dir(&path).unwrap();
+        let mut names = 0;
+        raw_names(&directory, |_, _| names += 1).unwrap();
+        assert_eq!(names, 0);
+    }
 
     #[test]
     fn the_smallest_names_after_one_are_kept() {
