@@ -18,6 +18,9 @@ use crate::storage::{Error as StorageError, Retry, Store};
 /// Things removed between two looks whether this collector may go on: what S3 removes by one request.
 const AT_ONCE: usize = 1000;
 
+/// Such removals under way at the same time.
+const MOST_AT_ONCE: usize = 4;
+
 /// Attempts at one removal that fails for a reason likely to pass.
 const ATTEMPTS: u32 = 6;
 
@@ -64,14 +67,18 @@ impl Sweep<'_> {
                 certain &= self.persistently(|issued| store.sweep_revisions(name, part, issued)).await?;
             }
         }
-        for (name, doomed) in &links {
-            for part in doomed.chunks(AT_ONCE) {
-                certain &= self.persistently(|issued| store.sweep_links(name, part, issued)).await?;
-            }
+        let side_by_side = store.surveys_at_once().min(MOST_AT_ONCE);
+        let parts = links.iter().flat_map(|(name, doomed)| doomed.chunks(AT_ONCE).map(move |part| (*name, part)));
+        let parts = parts
+            .map(|(name, part)| self.persistently(move |issued| store.sweep_links(name, part, issued)))
+            .collect::<Vec<_>>();
+        let mut parts = stream::iter(parts).buffer_unordered(side_by_side);
+        while let Some(part) = parts.try_next().await? {
+            certain &= part;
         }
         let mut swept = Swept::of(keeping);
         let parts = blobs.chunks(AT_ONCE).map(|part| self.content(part, keeping));
-        let mut parts = stream::iter(parts.collect::<Vec<_>>()).buffer_unordered(store.questions_at_once().min(4));
+        let mut parts = stream::iter(parts.collect::<Vec<_>>()).buffer_unordered(side_by_side);
         while let Some((stay, part)) = parts.try_next().await? {
             swept.not_kept.extend(stay);
             certain &= part;

@@ -10,7 +10,7 @@ use crate::storage::layout::{StoragePath, all_blobs, repositories, tidied};
 use crate::storage::{Result, Store, found};
 
 /// Shares in which a large store is gone through.
-const SHARES: u64 = 8;
+const SHARES: u64 = 16;
 
 /// Largest note of the share that is next, bytes.
 const LARGEST_NOTE: u64 = 32;
