@@ -65,6 +65,8 @@ for server in berth distribution3; do
     title "$server on disk" >&2
     data=$work/$server
     "$LOAD_BIN" generate --root "$data" --images "$images" --blobs "$blobs" >&2
+    # Or whoever comes first would meet the writing back of it.
+    sync
     collects "$server" "$data" --dry-run
     times=()
     for _ in 1 2 3; do
