@@ -10,7 +10,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
 use super::needed::Needed;
-use super::references::{self, Known, LOOK_AGAIN, References, Standing, UNDER_WAY};
+use super::references::{self, Known, Look, References, Standing};
 use super::{Error, Event, Untagged};
 use crate::oci::{Algorithm, Digest, Hasher, RepositoryName, Tag};
 use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Manifests, fingerprint};
@@ -203,18 +203,20 @@ impl Mark<'_> {
         live
     }
 
-    /// What the tags point to, all of which is in `found` afterwards. A tag that points to nothing stops everything: either it or the listing is wrong.
+    /// What the tags point to, all of which is in `found` afterwards. A tag that points to nothing stops everything: either it or
+    /// the listing is wrong.
     async fn targets(&self, name: &RepositoryName, tags: &[Tag], found: &mut Vec<Found>) -> Result<Vec<Digest>, Error> {
         let targets = self.targets_of(name, tags).await?;
         let mut known: HashSet<Fingerprint> = found.iter().map(|found| fingerprint(&found.digest)).collect();
         let mut tagged = Vec::with_capacity(targets.len());
         for (tag, target) in targets {
             let Some(digest) = target else { continue };
-            if known.insert(fingerprint(&digest)) {
+            if !known.contains(&fingerprint(&digest)) {
                 // Pushed after the manifests were listed, or removed since, or the listing was not whole.
                 if !self.arrives(name, tag, &digest).await? {
                     continue;
                 }
+                known.insert(fingerprint(&digest));
                 found.push(Found { digest, size: 0, modified: SystemTime::now() });
             }
             tagged.push(digest);
@@ -245,15 +247,19 @@ impl Mark<'_> {
     /// collection removed the manifest and nobody was told that it was pushed again.
     async fn arrives(&self, name: &RepositoryName, tag: &Tag, digest: &Digest) -> Result<bool, Error> {
         let begun = Instant::now();
+        let mut look = Look::First;
         while self.store.survey_revision(name, digest).await?.is_none() {
-            if self.target(name, tag).await?.1 != Some(*digest) || self.store.is_tag_remnant(name, tag, digest).await? {
+            if self.target(name, tag).await?.1 != Some(*digest) {
                 return Ok(false);
             }
-            if begun.elapsed() >= UNDER_WAY {
+            if look.asks_records() && self.store.is_tag_remnant(name, tag, digest).await? {
+                return Ok(false);
+            }
+            if look == Look::Last {
                 let reason = format!("it points to {digest}, which the repository does not have");
                 return Err(unreadable(name, tag, reason));
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            look = Look::next(begun).await;
         }
         Ok(true)
     }

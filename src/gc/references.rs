@@ -26,10 +26,31 @@ const MANIFESTS_AT_ONCE: usize = 256;
 const BYTES_AT_ONCE: u64 = 1 << 20;
 
 /// What may be on its way is waited for: longer than a push waits for a collector before it is refused.
-pub(super) const UNDER_WAY: Duration = Duration::from_secs(25);
+const UNDER_WAY: Duration = Duration::from_secs(25);
 
 /// Between two looks meanwhile.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// One of several looks at something that is missing and may be on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    First,
+    Again,
+    Last,
+}
+
+impl Look {
+    /// Whether the records of collections are asked too: they say the same for most of the time, and there are many.
+    pub(super) fn asks_records(self) -> bool {
+        self != Self::Again
+    }
+
+    /// Waits for the next one of those that began at `begun`.
+    pub(super) async fn next(begun: Instant) -> Self {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        if begun.elapsed() < UNDER_WAY { Self::Again } else { Self::Last }
+    }
+}
 
 /// What one manifest refers to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -161,16 +182,17 @@ pub(super) async fn read(
     limit: u64,
 ) -> Result<Option<References>, Error> {
     let begun = Instant::now();
+    let mut look = Look::First;
     let bytes = loop {
         match store.survey_content(content, limit).await {
             Ok(Some(bytes)) => break bytes,
             // Links go before content, so if the link is still there nobody removed the manifest.
             Ok(None) if store.survey_revision(name, digest).await?.is_none() => return Ok(None),
-            Ok(None) if store.is_revision_remnant(name, digest, content).await? => {
+            Ok(None) if look.asks_records() && store.is_revision_remnant(name, digest, content).await? => {
                 return Ok(Some(References::remnant()));
             }
             // A push writes both at once, and writes them again when a collector got in its way.
-            Ok(None) if begun.elapsed() < UNDER_WAY => tokio::time::sleep(LOOK_AGAIN).await,
+            Ok(None) if look != Look::Last => look = Look::next(begun).await,
             Ok(None) => return Err(unreadable(name, digest, "its content is missing".to_owned())),
             Err(error @ StorageError::TooLarge { .. }) => return Err(unreadable(name, digest, error.to_string())),
             Err(error) => return Err(error.into()),

@@ -79,6 +79,16 @@ async fn what_was_written_after_the_collection_is_no_remnant() {
     assert!(matches!(collect(&driver, Untagged::Remove).await, Err(Error::Unreadable { .. })));
 }
 
+/// The one tag says nothing of the other.
+#[tokio::test(start_paused = true)]
+async fn a_remnant_does_not_excuse_another_tag_of_the_same_manifest() {
+    let (driver, gone) = one_collected().await;
+    write(&driver, &at("repositories/a/_manifests/tags/a/current/link"), gone.to_string()).await;
+    end_again(&driver).await;
+    write(&driver, &at("repositories/a/_manifests/tags/b/current/link"), gone.to_string()).await;
+    assert!(matches!(collect(&driver, Untagged::Remove).await, Err(Error::Unreadable { .. })));
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_no_collection_removed_is_no_remnant() {
     let (driver, _) = one_collected().await;
