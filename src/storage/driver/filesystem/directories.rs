@@ -4,22 +4,14 @@
 //! although it did not make it. So what was made is remembered for the whole process until somebody has synced it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
 use super::disk::{Disk, parent};
-use super::side_by_side::side_by_side;
 
 /// How often making a directory is tried against others who remove it because it is empty.
 const ATTEMPTS: usize = 100;
-
-/// Directories from which on several are synced at once: the disk makes one wait of them.
-const MANY: usize = 16;
-
-/// Threads that do so.
-const THREADS: usize = 8;
 
 /// The directories that gained a sub-directory since they were last synced.
 #[derive(Debug, Default)]
@@ -107,37 +99,17 @@ impl Directories {
         }
     }
 
-    /// Syncs each of `to_sync`. On error it gives one of the directories that failed.
+    /// Syncs each of `to_sync`. On error it gives the directory that failed.
     pub(super) fn sync(&self, disk: &Disk, to_sync: ToSync) -> Result<(), (String, Errno)> {
-        if to_sync.len() < MANY {
-            return to_sync.iter().try_for_each(|(directory, change)| self.sync_one(disk, directory, *change));
-        }
-        let to_sync: Vec<_> = to_sync.into_iter().collect();
-        let next = AtomicUsize::new(0);
-        let failed = Mutex::new(None);
-        let done = side_by_side(THREADS, || {
-            while let Some((directory, change)) = to_sync.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if let Err(failure) = self.sync_one(disk, directory, *change) {
-                    let (_, errno) = failure;
-                    *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
-                    return Err(errno);
-                }
+        for (directory, change) in to_sync {
+            if let Err(errno) = disk.sync_directory(&directory) {
+                return Err((directory, errno));
             }
-            Ok(())
-        });
-        match (failed.into_inner().unwrap_or_else(PoisonError::into_inner), done.into_iter().find_map(Result::err)) {
-            (Some(failure), _) => Err(failure),
-            (None, Some(errno)) => Err((String::new(), errno)),
-            (None, None) => Ok(()),
-        }
-    }
-
-    fn sync_one(&self, disk: &Disk, directory: &str, change: Option<u64>) -> Result<(), (String, Errno)> {
-        disk.sync_directory(directory).map_err(|errno| (directory.to_owned(), errno))?;
-        if change.is_some() {
-            let mut unsynced = self.lock();
-            if unsynced.changed.get(directory).copied() == change {
-                unsynced.changed.remove(directory);
+            if change.is_some() {
+                let mut unsynced = self.lock();
+                if unsynced.changed.get(&directory).copied() == change {
+                    unsynced.changed.remove(&directory);
+                }
             }
         }
         Ok(())

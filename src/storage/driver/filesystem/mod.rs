@@ -15,7 +15,6 @@ mod lock;
 mod open;
 mod read;
 mod relocate;
-mod side_by_side;
 mod staged;
 mod tidy;
 mod write;
