@@ -204,13 +204,13 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
     }
     let (verb, tally) = if options.dry_run { ("would remove", &report.eligible) } else { ("removed", &report.removed) };
     eprintln!(
-        "registry: {verb} {} manifests, {} layer links and {} blobs in {} repositories, {} of {}",
+        "registry: {verb} {} manifests, {} layer links and {} of {} blobs, {}, in {} repositories",
         tally.manifests,
         tally.layer_links,
         tally.blobs,
-        report.repositories,
+        report.stored,
         size(tally.bytes),
-        size(report.stored_bytes)
+        report.repositories
     );
     super::undo::tell_kept(&report.kept);
     if report.emptied_bytes > 0 {

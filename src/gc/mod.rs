@@ -6,6 +6,7 @@
 mod bin;
 mod collect;
 mod config;
+mod contents;
 mod error;
 mod mark;
 mod needed;

@@ -10,7 +10,7 @@ use crate::storage::layout::{StoragePath, all_blobs, repositories, tidied};
 use crate::storage::{Result, Store, found};
 
 /// Shares in which a large store is gone through.
-const SHARES: u64 = 16;
+const SHARES: u64 = 64;
 
 /// Largest note of the share that is next, bytes.
 const LARGEST_NOTE: u64 = 32;
@@ -24,11 +24,12 @@ impl Store {
         }
         let note = tidied();
         let share = Share { number: self.next_share(&note).await?, of: SHARES };
-        let removed = self.driver.tidy(&repositories(""), before, share).await?
-            + self.driver.tidy(&all_blobs(), before, share).await?;
+        let (repositories, blobs) = (repositories(""), all_blobs());
+        let removed =
+            tokio::try_join!(self.driver.tidy(&repositories, before, share), self.driver.tidy(&blobs, before, share))?;
         let next = (share.number + 1) % SHARES;
         self.driver.write(&note, next.to_string().into(), WriteMode::Overwrite).await?;
-        Ok(removed)
+        Ok(removed.0 + removed.1)
     }
 
     /// A note that makes no sense is no reason to stop: which share comes first matters to nobody.
