@@ -299,3 +299,29 @@ async fn nothing_stops_it_when_nothing_writes() {
     site.collect(&["--offline"]);
     assert!(!site.has_blob("app", &garbage).await && begun.exists());
 }
+
+#[tokio::test]
+async fn a_large_share_goes_only_when_the_operator_means_it() {
+    let site = Site::new();
+    let image = site.berth.push_image("app", "v1", b"layer").await;
+    let mut garbage = Vec::new();
+    for content in ["one", "two"] {
+        let digest = site.berth.push_blob("app", content.as_bytes()).await;
+        // Content of this size, without the time that writing it takes.
+        let file = std::fs::OpenOptions::new().write(true).open(site.blob_file(&digest)).unwrap();
+        file.set_len(600 << 20).unwrap();
+        garbage.push(digest);
+    }
+    let output = site.run(&["--grace", "0s", "--settle", "0s"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("2 of 5 blobs (40 %, 1258291200 bytes) would go"), "{said}");
+    assert!(said.contains("--accept-large-removal"), "{said}");
+    assert!(garbage.iter().all(|digest| site.blob_file(digest).exists()));
+    site.collect(&["--dry-run"]);
+    // The same bytes are a plausible share of more content.
+    let other = site.berth.push_image("app", "v2", b"another layer").await;
+    site.collect(&[]);
+    assert!(garbage.iter().all(|digest| !site.blob_file(digest).exists()));
+    assert!([&image, &other].iter().all(|image| site.blob_file(&image.digest).exists()));
+}
