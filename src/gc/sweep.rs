@@ -15,7 +15,10 @@ use crate::storage::collection::{EpochId, Key};
 use crate::storage::driver::Latency;
 use crate::storage::{Error as StorageError, Retry, Store};
 
-/// How removal is divided.
+/// Manifests removed by one call, which looks at all tags of their repository.
+const REVISIONS_AT_ONCE: usize = 1000;
+
+/// How the rest of removal is divided.
 #[derive(Debug, Clone, Copy)]
 struct Parts {
     /// Things removed between two looks whether this collector may go on.
@@ -77,26 +80,17 @@ impl Sweep<'_> {
         }
         let Parts { largest, side_by_side } = Parts::of(store.latency());
         let mut certain = before == Before::Nothing;
-        // Each of these looks at all tags of its repository once.
-        let parts = revisions
-            .iter()
-            .map(|(name, doomed)| self.persistently(move |issued| store.sweep_revisions(name, doomed, issued)))
-            .collect::<Vec<_>>();
-        let mut parts = stream::iter(parts).buffer_unordered(side_by_side);
-        while let Some(part) = parts.try_next().await? {
-            certain &= part;
-        }
+        let parts =
+            revisions.iter().flat_map(|(name, doomed)| doomed.chunks(REVISIONS_AT_ONCE).map(move |part| (*name, part)));
+        let parts =
+            parts.map(|(name, part)| self.persistently(move |issued| store.sweep_revisions(name, part, issued)));
+        certain &= all_certain(parts.collect(), side_by_side).await?;
         let parts = links.iter().flat_map(|(name, doomed)| doomed.chunks(largest).map(move |part| (*name, part)));
-        let parts = parts
-            .map(|(name, part)| self.persistently(move |issued| store.sweep_links(name, part, issued)))
-            .collect::<Vec<_>>();
-        let mut parts = stream::iter(parts).buffer_unordered(side_by_side);
-        while let Some(part) = parts.try_next().await? {
-            certain &= part;
-        }
+        let parts = parts.map(|(name, part)| self.persistently(move |issued| store.sweep_links(name, part, issued)));
+        certain &= all_certain(parts.collect(), side_by_side).await?;
         let mut swept = Swept::of(keeping);
-        let parts = blobs.chunks(largest).map(|part| self.content(part, keeping));
-        let mut parts = stream::iter(parts.collect::<Vec<_>>()).buffer_unordered(side_by_side);
+        let parts: Vec<_> = blobs.chunks(largest).map(|part| self.content(part, keeping)).collect();
+        let mut parts = stream::iter(parts).buffer_unordered(side_by_side);
         while let Some((stay, part)) = parts.try_next().await? {
             swept.not_kept.extend(stay);
             certain &= part;
@@ -145,6 +139,14 @@ impl Sweep<'_> {
             }
         }
     }
+}
+
+/// Does all `parts`, so many at a time; whether each was certain to be over.
+async fn all_certain(
+    parts: Vec<impl Future<Output = Result<bool, Error>>>,
+    side_by_side: usize,
+) -> Result<bool, Error> {
+    stream::iter(parts).buffer_unordered(side_by_side).try_fold(true, async |all, part| Ok(all && part)).await
 }
 
 /// The subject of a doomed manifest, whose entry in the referrers index goes with it.
