@@ -47,13 +47,16 @@ pub(super) struct Reader {
 impl Reader {
     /// Begins to read the repository as a task of its own, so that several are understood at the same time. It ends when
     /// nobody waits for it any more.
-    pub(super) fn begin(&self, name: RepositoryName) -> impl Future<Output = Result<Contents, Error>> + use<> {
+    pub(super) fn begin(
+        &self,
+        name: RepositoryName,
+    ) -> impl Future<Output = Result<(RepositoryName, Contents), Error>> + use<> {
         let (reader, path) = (self.clone(), name.to_string());
         let mut task = JoinSet::new();
-        task.spawn(async move { reader.read(&name).await });
+        task.spawn(async move { reader.read(&name).await.map(|contents| (name, contents)) });
         async move {
             let source = match task.join_next().await {
-                Some(Ok(contents)) => return contents,
+                Some(Ok(read)) => return read,
                 Some(Err(failed)) => failed.into(),
                 None => "it was never begun".into(),
             };

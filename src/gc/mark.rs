@@ -95,16 +95,16 @@ impl Mark<'_> {
         loop {
             let last = after.as_ref().map(RepositoryName::as_str);
             let page = self.store.list_repositories(Holding::Anything, last, REPOSITORIES_AT_ONCE).await?;
+            let next = page.names.last().filter(|_| page.more == More::Yes).cloned();
             let reader = reader.clone();
-            let reads = page.names.clone().into_iter().map(move |name| reader.begin(name));
+            let reads = page.names.into_iter().map(move |name| reader.begin(name));
             let mut reads = stream::iter(reads).buffered(REPOSITORIES_AHEAD);
-            for name in &page.names {
-                let Some(contents) = reads.try_next().await? else { break };
-                self.judge(name, contents, &mut marked).await?;
+            while let Some((name, contents)) = reads.try_next().await? {
+                self.judge(&name, contents, &mut marked).await?;
             }
-            match (page.more, page.names.last()) {
-                (More::Yes, Some(last)) => after = Some(last.clone()),
-                _ => return Ok(marked),
+            after = next;
+            if after.is_none() {
+                return Ok(marked);
             }
         }
     }
