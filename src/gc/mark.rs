@@ -20,7 +20,7 @@ use crate::storage::{Holding, Store};
 const REPOSITORIES_AT_ONCE: usize = 1000;
 
 /// Repositories that are read while one is judged.
-const REPOSITORIES_AHEAD: usize = 4;
+const REPOSITORIES_AHEAD: usize = 2;
 
 /// Repositories with tags that are remembered from one collection to the next.
 pub(super) const MOST_TAGGED: usize = 100_000;

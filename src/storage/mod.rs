@@ -45,7 +45,7 @@ use referrers::IndexedRepositories;
 const LARGEST_LINK: u64 = 1024;
 
 /// Directories of a disk that are gone through side by side: enough to keep a thread busy while another waits.
-const LOCAL_SURVEYS: usize = 4;
+const LOCAL_SURVEYS: usize = 2;
 
 /// Things asked at once of a store across a network.
 const REMOTE_QUESTIONS: usize = 16;
