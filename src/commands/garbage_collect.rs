@@ -204,13 +204,13 @@ fn finish(options: &Options, report: &Report) -> ExitCode {
     }
     let (verb, tally) = if options.dry_run { ("would remove", &report.eligible) } else { ("removed", &report.removed) };
     eprintln!(
-        "registry: {verb} {} manifests, {} layer links and {} of {} blobs, {}, in {} repositories",
+        "registry: {verb} {} manifests, {} layer links and {} blobs in {} repositories, {} of {}",
         tally.manifests,
         tally.layer_links,
         tally.blobs,
-        report.stored,
+        report.repositories,
         size(tally.bytes),
-        report.repositories
+        size(report.stored_bytes)
     );
     super::undo::tell_kept(&report.kept);
     if report.emptied_bytes > 0 {

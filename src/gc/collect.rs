@@ -13,7 +13,7 @@ use super::plan::{self, Garbage, LONGEST_LIST};
 use super::pulse::{Pulse, SILENCE};
 use super::references::Known;
 use super::sweep::{self, Sweep};
-use super::{Collection, Error, Event, LargeRemoval, Mode, Report, Tally};
+use super::{Collection, Error, Event, LargeRemoval, Mode, Report};
 use crate::oci::RepositoryName;
 use crate::storage::Store;
 use crate::storage::collection::{EpochId, Fingerprints, Key};
@@ -28,7 +28,7 @@ const BEAT: Duration = Duration::from_secs(20);
 /// Less garbage than this is never implausible, bytes.
 const SMALL: u64 = 1 << 30;
 
-/// A larger share of all content than this is: percent.
+/// A larger share of all bytes than this is: percent.
 const LARGE_SHARE: u64 = 30;
 
 /// Something that watches a collection.
@@ -146,7 +146,8 @@ impl Collector {
         let mut marked = self.mark(Scope::Everything, Spare::YoungerThan(older_than), known, &counting).run().await?;
         let garbage = Garbage::of(&self.store, &mut marked, older_than).await?;
         report.repositories = repositories.into_inner();
-        report.stored = garbage.stored;
+        report.stored = garbage.stored.blobs;
+        report.stored_bytes = garbage.stored.bytes;
         report.eligible = garbage.tally;
         report.needed = marked.needed.len() as u64;
         tell(Event::Marked { needed: marked.needed.len(), eligible: &garbage.tally });
@@ -282,10 +283,10 @@ impl Collector {
 }
 
 fn refuse_implausible(garbage: &Garbage) -> Result<(), Error> {
-    let (Tally { blobs, bytes, .. }, stored) = (garbage.tally, garbage.stored);
-    let percent = blobs.saturating_mul(100).checked_div(stored).unwrap_or(0);
+    let (bytes, total) = (garbage.tally.bytes, garbage.stored.bytes);
+    let percent = bytes.saturating_mul(100).checked_div(total).unwrap_or(0);
     if bytes > SMALL && percent > LARGE_SHARE {
-        return Err(Error::Implausible { blobs, stored, percent, bytes });
+        return Err(Error::Implausible { garbage: bytes, total, percent });
     }
     Ok(())
 }

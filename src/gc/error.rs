@@ -27,18 +27,16 @@ pub enum Error {
     },
     /// So much would go that it is more likely that the store does not show everything.
     #[error(
-        "nothing was removed, because {blobs} of {stored} blobs ({percent} %, {bytes} bytes) would go: check that the store \
-         shows all its content, and if that is what you want, run again with --accept-large-removal"
+        "nothing was removed, because {garbage} of {total} bytes ({percent} %) would go: check that the store shows all its \
+         content, and if that is what you want, run again with --accept-large-removal"
     )]
     Implausible {
-        /// Contents that would go.
-        blobs: u64,
-        /// Contents stored.
-        stored: u64,
-        /// Share of them that would go.
-        percent: u64,
         /// Bytes that would go.
-        bytes: u64,
+        garbage: u64,
+        /// Bytes stored.
+        total: u64,
+        /// Share of bytes that would go.
+        percent: u64,
     },
     /// The bucket does not show at once what was written, on which the protocol rests.
     #[error(

@@ -6,7 +6,6 @@
 mod bin;
 mod collect;
 mod config;
-mod contents;
 mod error;
 mod mark;
 mod needed;

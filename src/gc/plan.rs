@@ -27,8 +27,8 @@ pub(super) struct Garbage {
     pub(super) keys: Vec<(Key, u64)>,
     /// All of it, also what is not in `keys`.
     pub(super) tally: Tally,
-    /// How many pieces of content are stored.
-    pub(super) stored: u64,
+    /// What is stored.
+    pub(super) stored: Tally,
 }
 
 impl Garbage {
@@ -51,7 +51,8 @@ impl Garbage {
         let looks = shelves.iter().map(|shelf| unneeded(store, shelf, &marked.needed, older_than)).collect::<Vec<_>>();
         let mut looks = stream::iter(looks).buffered(store.surveys_at_once());
         while let Some((stored, found)) = looks.try_next().await? {
-            garbage.stored += stored;
+            garbage.stored.blobs += stored.blobs;
+            garbage.stored.bytes += stored.bytes;
             for found in found {
                 garbage.add(Key::Blob(found.digest), found.size);
             }
@@ -82,14 +83,19 @@ async fn unneeded(
     shelf: &Shelf,
     needed: &Needed,
     older_than: SystemTime,
-) -> Result<(u64, Vec<Found>), Error> {
-    let mut stored = 0;
+) -> Result<(Tally, Vec<Found>), Error> {
+    let mut stored = Tally::default();
     let mut unneeded = Vec::new();
     let mut from = None;
     loop {
-        let page = store.survey_shelf(shelf, |digest| needed.contains(fingerprint(digest)), from).await?;
-        stored += page.needed + page.found.len() as u64;
-        unneeded.extend(page.found.into_iter().filter(|found| found.modified <= older_than));
+        let page = store.survey_shelf(shelf, from).await?;
+        for found in page.found {
+            stored.blobs += 1;
+            stored.bytes += found.size;
+            if !needed.contains(fingerprint(&found.digest)) && found.modified <= older_than {
+                unneeded.push(found);
+            }
+        }
         from = page.next;
         if from.is_none() {
             return Ok((stored, unneeded));

@@ -80,8 +80,8 @@ impl References {
 }
 
 /// Manifests read so far. They never change, so both marks of a run may share them.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Known(Arc<Mutex<Remembered>>);
+#[derive(Debug, Default)]
+pub(super) struct Known(Mutex<Remembered>);
 
 #[derive(Debug, Default)]
 struct Remembered {

@@ -90,8 +90,10 @@ pub enum NotKept {
 pub struct Report {
     /// Repositories looked at.
     pub repositories: u64,
-    /// Contents stored when it began.
+    /// Contents stored when it began, and their bytes.
     pub stored: u64,
+    /// See `stored`.
+    pub stored_bytes: u64,
     /// Contents that something needs.
     pub needed: u64,
     /// What nothing needed at the first mark.

@@ -135,7 +135,7 @@ async fn numbers_for_scripts_are_one_json_object() {
     site.berth.push_blob("app", b"garbage").await;
     let report: Value = serde_json::from_str(&site.collect(&["--output", "json"])).unwrap();
     assert_eq!(report["removed"], json!({"manifests": 0, "layer_links": 1, "blobs": 1, "bytes": 7}));
-    assert_eq!(report["stored"], 1);
+    assert_eq!(report["stored_bytes"], 7);
 }
 
 #[tokio::test]

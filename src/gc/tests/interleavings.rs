@@ -217,10 +217,6 @@ async fn run_interleaved(mut players: Vec<BoxFuture<'_, ()>>, seed: u64) {
         // Bursts: one player often takes many steps in a row.
         let longest = [1, 4, 40][random.random_range(0..3)];
         for _ in 0..random.random_range(1..=longest) {
-            if random.random_bool(0.5) {
-                // What players do in tasks of their own takes a step.
-                tokio::task::yield_now().await;
-            }
             let Some(player) = players.get_mut(at) else { break };
             if player.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
                 drop(players.remove(at));

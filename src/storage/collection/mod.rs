@@ -20,7 +20,7 @@ use crate::oci::{Algorithm, Digest, Hasher, RepositoryName};
 pub use bin::{BinList, BinTimes, Removed};
 pub(in crate::storage) use epochs::CondemnedLists;
 pub use epochs::{Epochs, Fetched, Progress};
-pub use survey::{Cursor, Found, LinkPage, Manifests, Shelf, ShelfPage};
+pub use survey::{Cursor, Found, FoundPage, LinkPage, Manifests, Shelf};
 
 /// Something that may be removed by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -39,12 +39,10 @@ impl Found {
     }
 }
 
-/// One page of content.
+/// One page of a survey.
 #[derive(Debug, Clone, Default)]
-pub struct ShelfPage {
-    /// How many pieces of it are needed.
-    pub needed: u64,
-    /// The others.
+pub struct FoundPage {
+    /// What was found.
     pub found: Vec<Found>,
     /// Where the next page begins, when there is one.
     pub next: Option<Cursor>,
@@ -224,7 +222,7 @@ impl Store {
         if self.latency == Latency::Remote {
             let everything = Shelf(all_blobs(), Scope::Everything);
             // One listing shows a small store; only a large one is worth one listing for each shelf.
-            if self.survey_shelf(&everything, |_| true, None).await?.next.is_none() {
+            if self.survey_shelf(&everything, None).await?.next.is_none() {
                 return Ok(vec![everything]);
             }
         }
@@ -238,36 +236,23 @@ impl Store {
         Ok(shelves)
     }
 
-    /// One page of the content on the shelf `on`. Where that would take a look at each, nobody looks closer at what is needed.
-    pub async fn survey_shelf(
-        &self,
-        on: &Shelf,
-        is_needed: impl Fn(&Digest) -> bool,
-        from: Option<Cursor>,
-    ) -> Result<ShelfPage> {
+    /// One page of the content on the shelf `on`.
+    pub async fn survey_shelf(&self, on: &Shelf, from: Option<Cursor>) -> Result<FoundPage> {
         let Shelf(directory, scope) = on;
-        let listed = ListPage { after: from.and_then(|from| from.after), limit: PAGE };
+        let page = ListPage { after: from.and_then(|from| from.after), limit: PAGE };
         let next = |after| Cursor { algorithm: 0, after: Some(after) };
-        let mut page = ShelfPage::default();
         if let (Scope::Algorithm(algorithm), Latency::Local) = (scope, self.latency) {
-            let (mut names, after) = self.driver.directories(directory, &listed).await?;
-            let all = names.len();
-            names.retain(|name| !digest_of(*algorithm, name).is_some_and(|digest| is_needed(&digest)));
-            page.needed = (all - names.len()) as u64;
-            page.found = self.look_at(directory, *algorithm, "data", names).await?;
-            page.next = after.and_then(|listed| listed.after).map(next);
-            return Ok(page);
+            let (names, page) = self.driver.directories(directory, &page).await?;
+            let found = self.look_at(directory, *algorithm, "data", names).await?;
+            return Ok(FoundPage { found, next: page.and_then(|page| page.after).map(next) });
         }
-        let tree = self.driver.tree(directory, &listed).await?;
-        page.next = tree.next.clone().map(next);
-        page.found = match scope {
+        let tree = self.driver.tree(directory, &page).await?;
+        let after = tree.next.clone();
+        let found = match scope {
             Scope::Everything => by_object(directory, "data", &tree)?,
             Scope::Algorithm(algorithm) => founds(directory, *algorithm, tree)?,
         };
-        let all = page.found.len();
-        page.found.retain(|found| !is_needed(&found.digest));
-        page.needed = (all - page.found.len()) as u64;
-        Ok(page)
+        Ok(FoundPage { found, next: after.map(next) })
     }
 
     /// What each of `tags` points to, asked of the driver by as few calls as it takes; `None` where the tag is gone.
