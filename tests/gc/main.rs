@@ -4,14 +4,15 @@
 //! Storage is atomic here, nothing has an age, a collector dies at any step and a delete takes effect at any later time.
 //! `BERTH_MODEL=full cargo test --release --test gc` visits more.
 
-#![allow(clippy::indexing_slicing, clippy::panic, clippy::wildcard_imports)]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::wildcard_imports)]
 
 mod collector;
+mod essence;
 mod search;
 mod state;
 mod writer;
 
-use search::{Outcome, Scenario, search};
+use search::{Outcome, Scenario, compare_with_essence, search};
 use state::{Kind, Mutant, Order, Rules};
 
 use Kind::{Move, Push, Retag, Sign};
@@ -67,6 +68,26 @@ fn the_moment_of_asking_makes_no_difference() {
     for order in [Order::PublishAskList, Order::PublishListAsk] {
         for writer in [Retag, Push] {
             assert_safe(&scenario(&[writer], 1, 1), &with_crashes(order));
+        }
+    }
+}
+
+#[test]
+fn what_the_search_forgets_is_never_read() {
+    use Mutant::*;
+    let order = Order::AskPublishList;
+    let mut rules = vec![with_crashes(order), with_crashes(Order::PublishAskList)];
+    for mutant in [OneMarkThenDelete, RevivesListedBeforeClosing, LinksNotCondemned] {
+        rules.push(Rules { mutants: vec![mutant], order, crashes: false });
+    }
+    let mut scenarios = vec![scenario(&[Retag], 1, 2), scenario(&[Sign, Retag], 1, 1), scenario(&[Move], 2, 2)];
+    if thorough() {
+        scenarios.extend([scenario(&[Push], 1, 2), scenario(&[Retag], 2, 1), scenario(&[Push, Retag], 1, 1)]);
+    }
+    for rules in &rules {
+        for scenario in &scenarios {
+            let compared = compare_with_essence(scenario, rules);
+            assert!(compared.as_ref().is_ok_and(|states| *states > 100), "{scenario:?} {rules:?}: {compared:?}");
         }
     }
 }
