@@ -15,28 +15,11 @@ use crate::storage::collection::{EpochId, Key};
 use crate::storage::driver::Latency;
 use crate::storage::{Error as StorageError, Retry, Store};
 
-/// Manifests removed by one call, which looks at all tags of their repository.
-const REVISIONS_AT_ONCE: usize = 1000;
+/// Things removed between two looks whether this collector may go on: what a request to a bucket takes.
+const AT_ONCE: usize = 1000;
 
-/// How the rest of removal is divided.
-#[derive(Debug, Clone, Copy)]
-struct Parts {
-    /// Things removed between two looks whether this collector may go on.
-    largest: usize,
-    /// Such removals under way at the same time.
-    side_by_side: usize,
-}
-
-impl Parts {
-    /// A request to a bucket removes a thousand things. A disk that tells its device of every block set free is waited for at
-    /// each name. More threads wait less, and each keeps three megabytes for itself.
-    fn of(latency: Latency) -> Self {
-        match latency {
-            Latency::Local => Self { largest: 250, side_by_side: 4 },
-            Latency::Remote => Self { largest: 1000, side_by_side: 4 },
-        }
-    }
-}
+/// Such removals under way at the same time.
+const SIDE_BY_SIDE: usize = 4;
 
 /// Attempts at one removal that fails for a reason likely to pass.
 const ATTEMPTS: u32 = 6;
@@ -66,7 +49,7 @@ impl Sweep<'_> {
         let (store, limit) = (self.store, self.config.manifest_limit);
         let keeping = self.begin_bin(doomed, before).await?;
         let mut revisions: BTreeMap<&RepositoryName, Vec<(Digest, Option<Digest>)>> = BTreeMap::new();
-        let mut links: BTreeMap<&RepositoryName, Vec<Digest>> = BTreeMap::new();
+        let mut links = Vec::new();
         let mut blobs = Vec::new();
         for key in doomed {
             match key {
@@ -74,23 +57,21 @@ impl Sweep<'_> {
                     let subject = subject(store, known, limit, name, digest).await?;
                     revisions.entry(name).or_default().push((*digest, subject));
                 }
-                Key::Link(name, digest) => links.entry(name).or_default().push(*digest),
+                Key::Link(name, digest) => links.push((name.clone(), *digest)),
                 Key::Blob(digest) => blobs.push(*digest),
             }
         }
-        let Parts { largest, side_by_side } = Parts::of(store.latency());
         let mut certain = before == Before::Nothing;
-        let parts =
-            revisions.iter().flat_map(|(name, doomed)| doomed.chunks(REVISIONS_AT_ONCE).map(move |part| (*name, part)));
+        let parts = revisions.iter().flat_map(|(name, doomed)| doomed.chunks(AT_ONCE).map(move |part| (*name, part)));
         let parts =
             parts.map(|(name, part)| self.persistently(move |issued| store.sweep_revisions(name, part, issued)));
-        certain &= all_certain(parts.collect(), side_by_side).await?;
-        let parts = links.iter().flat_map(|(name, doomed)| doomed.chunks(largest).map(move |part| (*name, part)));
-        let parts = parts.map(|(name, part)| self.persistently(move |issued| store.sweep_links(name, part, issued)));
-        certain &= all_certain(parts.collect(), side_by_side).await?;
+        certain &= all_certain(parts.collect()).await?;
+        let parts = links.chunks(AT_ONCE);
+        let parts = parts.map(|part| self.persistently(move |issued| store.sweep_links(part, issued)));
+        certain &= all_certain(parts.collect()).await?;
         let mut swept = Swept::of(keeping);
-        let parts: Vec<_> = blobs.chunks(largest).map(|part| self.content(part, keeping)).collect();
-        let mut parts = stream::iter(parts).buffer_unordered(side_by_side);
+        let parts: Vec<_> = blobs.chunks(AT_ONCE).map(|part| self.content(part, keeping)).collect();
+        let mut parts = stream::iter(parts).buffer_unordered(SIDE_BY_SIDE);
         while let Some((stay, part)) = parts.try_next().await? {
             swept.not_kept.extend(stay);
             certain &= part;
@@ -141,12 +122,9 @@ impl Sweep<'_> {
     }
 }
 
-/// Does all `parts`, so many at a time; whether each was certain to be over.
-async fn all_certain(
-    parts: Vec<impl Future<Output = Result<bool, Error>>>,
-    side_by_side: usize,
-) -> Result<bool, Error> {
-    stream::iter(parts).buffer_unordered(side_by_side).try_fold(true, async |all, part| Ok(all && part)).await
+/// Does all `parts`, some side by side; whether each was certain to be over.
+async fn all_certain(parts: Vec<impl Future<Output = Result<bool, Error>>>) -> Result<bool, Error> {
+    stream::iter(parts).buffer_unordered(SIDE_BY_SIDE).try_fold(true, async |all, part| Ok(all && part)).await
 }
 
 /// The subject of a doomed manifest, whose entry in the referrers index goes with it.

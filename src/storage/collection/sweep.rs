@@ -45,13 +45,13 @@ impl Store {
         swept
     }
 
-    /// Removes links to blobs from the repository.
-    pub async fn sweep_links(&self, name: &RepositoryName, doomed: &[Digest], issued: SystemTime) -> Result<()> {
-        let paths = RepositoryPaths(name);
-        let links: Vec<StoragePath> = doomed.iter().map(|digest| paths.layer_link(digest)).collect();
+    /// Removes links to blobs, each from its repository.
+    pub async fn sweep_links(&self, doomed: &[(RepositoryName, Digest)], issued: SystemTime) -> Result<()> {
+        let links: Vec<StoragePath> =
+            doomed.iter().map(|(name, digest)| RepositoryPaths(name).layer_link(digest)).collect();
         let swept = self.delete_in_batches(&links, issued).await;
-        for digest in doomed {
-            self.layer_links.remove(&(name.clone(), *digest));
+        for link in doomed {
+            self.layer_links.remove(link);
         }
         swept
     }

@@ -1,6 +1,6 @@
 //! Removing objects and whole directories, and the directories that become empty by it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -19,17 +19,18 @@ const KEPT_DEPTH: usize = 4;
 impl Shared {
     /// See [`crate::storage::driver::Driver::delete_many`].
     pub(super) fn delete_many(&self, paths: &[StoragePath]) -> Result<()> {
-        let mut touched = BTreeSet::new();
-        for path in paths {
-            match self.disk.unlink(path.as_str()) {
-                Ok(()) => {
-                    touched.insert(parent(path.as_str()));
-                }
+        let removed = self.each(
+            paths,
+            |_, _| false,
+            |path| match self.disk.unlink(path.as_str()) {
+                Ok(()) => Ok(true),
                 // A directory is not an object, and so there is nothing to remove.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::NAMETOOLONG) => {}
-                Err(errno) => return Err(failure("remove", path.as_str(), errno)),
-            }
-        }
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR | Errno::NAMETOOLONG) => Ok(false),
+                Err(errno) => Err(failure("remove", path.as_str(), errno)),
+            },
+        )?;
+        let removed = paths.iter().zip(removed).filter(|(_, removed)| *removed);
+        let touched = removed.map(|(path, _)| parent(path.as_str())).collect();
         self.settle_deletion(touched)
     }
 
@@ -47,13 +48,27 @@ impl Shared {
     pub(super) fn settle_deletion(&self, touched: BTreeSet<&str>) -> Result<()> {
         let mut to_sync = ToSync::new();
         // The deepest first, so that each directory is asked for once, after everything in it was.
-        let mut candidates: BTreeSet<(usize, &str)> =
-            touched.into_iter().map(|directory| (depth(directory), directory)).collect();
-        while let Some((depth, directory)) = candidates.pop_last() {
-            if depth > KEPT_DEPTH && matches!(self.disk.remove_directory(directory), Ok(()) | Err(Errno::NOENT)) {
-                candidates.insert((depth - 1, parent(directory)));
-            } else {
-                to_sync.insert(directory.to_owned(), None);
+        let mut candidates: BTreeMap<usize, BTreeSet<&str>> = BTreeMap::new();
+        for directory in touched {
+            candidates.entry(depth(directory)).or_default().insert(directory);
+        }
+        while let Some((depth, directories)) = candidates.pop_last() {
+            let directories: Vec<&str> = directories.into_iter().collect();
+            // The kernel holds what a directory is removed from until the removal is over.
+            let gone = self.each(
+                &directories,
+                |one, other| parent(one) == parent(other),
+                |directory| {
+                    Ok(depth > KEPT_DEPTH
+                        && matches!(self.disk.remove_directory(directory), Ok(()) | Err(Errno::NOENT)))
+                },
+            )?;
+            for (directory, gone) in directories.into_iter().zip(gone) {
+                if gone {
+                    candidates.entry(depth - 1).or_default().insert(parent(directory));
+                } else {
+                    to_sync.insert(directory.to_owned(), None);
+                }
             }
         }
         self.directories.sync(&self.disk, to_sync).map_err(|(directory, errno)| failure("sync", &directory, errno))

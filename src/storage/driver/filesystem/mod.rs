@@ -12,6 +12,7 @@ mod leaves;
 mod list;
 mod listings;
 mod lock;
+mod many;
 mod open;
 mod read;
 mod relocate;
