@@ -67,7 +67,7 @@ impl Sweep<'_> {
             parts.map(|(name, part)| self.persistently(move |issued| store.sweep_revisions(name, part, issued)));
         certain &= all_certain(parts.collect()).await?;
         let parts = links.chunks(AT_ONCE);
-        let parts = parts.map(|part| self.persistently(move |issued| store.sweep_links(part, issued)));
+        let parts = parts.map(|part| self.links(part, keeping));
         certain &= all_certain(parts.collect()).await?;
         let mut swept = Swept::of(keeping);
         let parts: Vec<_> = blobs.chunks(AT_ONCE).map(|part| self.content(part, keeping)).collect();
@@ -81,6 +81,15 @@ impl Sweep<'_> {
             tokio::time::sleep(self.config.request_lifetime).await;
         }
         Ok(swept)
+    }
+
+    /// Moves links into the bin, and removes what cannot be moved there. Gives whether the removal is certain to be over.
+    async fn links(&self, part: &[(RepositoryName, Digest)], keeping: Keeping) -> Result<bool, Error> {
+        let stay = match keeping {
+            Keeping::Until(_) => self.attempt(|_| self.store.put_links_into_bin(self.epoch, part)).await?.0,
+            Keeping::Not(_) => part.to_vec(),
+        };
+        Ok(stay.is_empty() || self.persistently(|issued| self.store.sweep_links(&stay, issued)).await?)
     }
 
     /// Moves content into the bin, and removes what cannot be moved there. Gives that, and whether the removal is certain to

@@ -136,7 +136,13 @@ pub(super) fn bin_part(epoch: &str, part: &str) -> StoragePath {
 
 /// Ours: content that may be put back.
 pub(super) fn bin_data(epoch: &str, digest: &Digest) -> StoragePath {
-    StoragePath(format!("{ROOT}/gc/bin/{epoch}/{}/{}", digest.algorithm(), digest.hex()))
+    StoragePath(format!("{ROOT}/gc/bin/{epoch}/{}/{}/data", digest.algorithm(), digest.hex()))
+}
+
+/// Ours: the link to a blob that was removed from the repository `name`.
+pub(super) fn bin_link(epoch: &str, name: &RepositoryName, digest: &Digest) -> StoragePath {
+    let (algorithm, hex) = (digest.algorithm(), digest.hex());
+    StoragePath(format!("{ROOT}/gc/bin/{epoch}/repositories/{name}/_layers/{algorithm}/{hex}/link"))
 }
 
 /// Ours: written to be told the time by the store's own clock.

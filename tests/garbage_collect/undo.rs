@@ -238,7 +238,7 @@ async fn what_lost_a_part_is_named_and_the_rest_comes_back() {
     site.collect(&["-m", "-q"]);
     let [bin] = &site.bins()[..] else { panic!("one bin") };
     assert_eq!(content_of(bin).len(), 5);
-    std::fs::remove_file(bin.join("sha256").join(&broken.layer[7..])).unwrap();
+    std::fs::remove_dir_all(bin.join("sha256").join(&broken.layer[7..])).unwrap();
     for _ in 0..2 {
         let output = site.undo(&[]);
         let said = String::from_utf8(output.stderr).unwrap();

@@ -1,7 +1,7 @@
 //! The bin: what collection removed, kept aside so that it can be put back. Must not know when that is wanted.
 //!
-//! `bin/<epoch>/list` says what was removed and how to write it again, `keep` for how long it was promised to stay, and
-//! `<algorithm>/<hex>` is content. A bin without a list is what emptying left over.
+//! `bin/<epoch>/list` says what was removed and how to write it again, `keep` for how long it was promised to stay,
+//! `<algorithm>/<hex>/data` is content, and below `repositories` lie links, only because moving them takes less than removing. A bin without a list is what emptying left over.
 
 use std::fmt::{self, Write};
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::{EpochId, Key, NotAKey};
-use crate::oci::{Algorithm, Digest, MediaType};
+use crate::oci::{Algorithm, Digest, MediaType, RepositoryName};
 use crate::storage::driver::{Hold, Latency, ListPage, Space, WriteMode};
 use crate::storage::layout::{
-    RepositoryPaths, StoragePath, bin, bin_clock, bin_data, bin_part, bins, blob_data, collector_lock,
+    RepositoryPaths, StoragePath, bin, bin_clock, bin_data, bin_link, bin_part, bins, blob_data, collector_lock,
 };
 use crate::storage::manifests::digest_of;
 use crate::storage::{Error, LARGEST_LINK, Result, Store, found};
@@ -191,26 +191,33 @@ impl Store {
     /// Takes content away into the bin of `epoch`; gives what cannot be moved there and stays where it is.
     pub async fn put_into_bin(&self, epoch: EpochId, content: &[Digest]) -> Result<Vec<Digest>> {
         let id = epoch.to_string();
-        self.move_content(content, |digest| (blob_data(digest), bin_data(&id, digest))).await
+        let moves: Vec<_> = content.iter().map(|digest| (blob_data(digest), bin_data(&id, digest))).collect();
+        Ok(those_that_stay(content, &moves, &self.driver.put_aside(&moves).await?))
+    }
+
+    /// Takes links to blobs away, each from its repository, into the bin of `epoch`; gives those that stay.
+    pub async fn put_links_into_bin(
+        &self,
+        epoch: EpochId,
+        links: &[(RepositoryName, Digest)],
+    ) -> Result<Vec<(RepositoryName, Digest)>> {
+        let id = epoch.to_string();
+        let place = |(name, digest): &(RepositoryName, Digest)| {
+            (RepositoryPaths(name).layer_link(digest), bin_link(&id, name, digest))
+        };
+        let moves: Vec<_> = links.iter().map(place).collect();
+        let stay = self.driver.put_aside(&moves).await;
+        for link in links {
+            self.layer_links.remove(link);
+        }
+        Ok(those_that_stay(links, &moves, &stay?))
     }
 
     /// Puts content back from the bin of `epoch`, where it counts as written now; gives what cannot be moved.
     pub async fn take_from_bin(&self, epoch: EpochId, content: &[Digest]) -> Result<Vec<Digest>> {
         let id = epoch.to_string();
-        self.move_content(content, |digest| (bin_data(&id, digest), blob_data(digest))).await
-    }
-
-    async fn move_content(
-        &self,
-        content: &[Digest],
-        places: impl Fn(&Digest) -> (StoragePath, StoragePath),
-    ) -> Result<Vec<Digest>> {
-        let moves: Vec<_> = content.iter().map(places).collect();
-        let stay = self.driver.move_many(&moves).await?;
-        // Those that stay are given in the order they were asked for.
-        let mut stay = stay.iter().peekable();
-        let stays = moves.iter().map(|(from, _)| stay.next_if(|path| *path == from).is_some()).collect::<Vec<_>>();
-        Ok(content.iter().zip(stays).filter_map(|(digest, stays)| stays.then_some(*digest)).collect())
+        let moves: Vec<_> = content.iter().map(|digest| (bin_data(&id, digest), blob_data(digest))).collect();
+        Ok(those_that_stay(content, &moves, &self.driver.move_many(&moves).await?))
     }
 
     /// The content in the bin of `epoch`, with its bytes.
@@ -221,7 +228,7 @@ impl Store {
         loop {
             let tree = self.driver.tree(&directory, &page).await?;
             content.extend(tree.objects.iter().filter_map(|object| {
-                let (algorithm, hex) = object.path.below(&directory)?.split_once('/')?;
+                let (algorithm, hex) = object.path.below(&directory)?.strip_suffix("/data")?.split_once('/')?;
                 Some((digest_of(algorithm.parse().ok()?, hex)?, object.stat.size))
             }));
             page.after = tree.next;
@@ -256,6 +263,13 @@ impl Store {
         self.driver.write(&clock, Bytes::new(), WriteMode::Overwrite).await?;
         Ok(self.driver.stat(&clock).await?.modified)
     }
+}
+
+/// Those of `things` whose `moves` are among `stay`, which is in the order of the moves.
+fn those_that_stay<T: Clone>(things: &[T], moves: &[(StoragePath, StoragePath)], stay: &[StoragePath]) -> Vec<T> {
+    let mut stay = stay.iter().peekable();
+    let stays = moves.iter().map(|(from, _)| stay.next_if(|path| *path == from).is_some());
+    things.iter().zip(stays).filter(|(_, stays)| *stays).map(|(thing, _)| thing.clone()).collect()
 }
 
 /// What was read, if there is anything to read: damage is no reason to keep what is to be removed.

@@ -173,6 +173,11 @@ impl Driver for Faulty {
         self.plan.call("move_many", first, self.inner.move_many(moves)).await
     }
 
+    async fn put_aside(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
+        let first = moves.first().map_or_else(String::new, |(from, _)| from.to_string());
+        self.plan.call("put_aside", first, self.inner.put_aside(moves)).await
+    }
+
     async fn space(&self, at: &StoragePath) -> Result<Option<Space>> {
         self.plan.call("space", at, self.inner.space(at)).await
     }

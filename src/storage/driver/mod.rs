@@ -124,6 +124,12 @@ pub trait Driver: Send + Sync + fmt::Debug + 'static {
         Ok(moves.iter().map(|(from, _)| from.clone()).collect())
     }
 
+    /// [`Driver::move_many`] for objects beside which nothing lies, neither where they are nor where they go, and whose age does
+    /// not matter any more. What a writer keeps beside one for a moment may be taken along: it writes that again.
+    async fn put_aside(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
+        self.move_many(moves).await
+    }
+
     /// How much room there is for objects below the directory `at`, where that can be known.
     async fn space(&self, _at: &StoragePath) -> Result<Option<Space>> {
         Ok(None)

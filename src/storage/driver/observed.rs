@@ -85,6 +85,10 @@ impl Driver for Observed {
         self.timed("Move", self.inner.move_many(moves)).await
     }
 
+    async fn put_aside(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
+        self.timed("Move", self.inner.put_aside(moves)).await
+    }
+
     async fn space(&self, at: &StoragePath) -> Result<Option<Space>> {
         self.inner.space(at).await
     }

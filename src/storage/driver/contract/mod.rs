@@ -40,6 +40,7 @@ macro_rules! contract_tests {
             deleting_what_is_missing_succeeds,
             delete_many_removes_exactly_its_paths,
             moving_moves_or_leaves_everything_as_it_is,
+            putting_aside_moves_or_leaves_everything_as_it_is,
             delete_prefix_spares_names_that_share_the_string,
             delete_prefix_removes_no_object_of_that_name,
             an_open_object_outlives_overwriting_and_deleting,

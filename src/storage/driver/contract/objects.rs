@@ -143,6 +143,28 @@ pub(in crate::storage) async fn moving_moves_or_leaves_everything_as_it_is(drive
     assert!(driver.move_many(&[]).await.unwrap().is_empty());
 }
 
+pub(in crate::storage) async fn putting_aside_moves_or_leaves_everything_as_it_is(driver: Arc<dyn Driver>) {
+    let moves = [("a/one/data", "c/e/one/data"), ("b/link", "c/e/b/link"), ("gone/data", "c/e/gone/data")];
+    for (path, _) in &moves[..2] {
+        put(&*driver, path, path).await;
+    }
+    let moves = moves.map(|(from, to)| (at(from), at(to)));
+    let stay = driver.put_aside(&moves).await.unwrap();
+    let mut found = Vec::new();
+    for place in ["a/one/data", "b/link", "c/e/one/data", "c/e/b/link", "c/e/gone/data"] {
+        found.push(get(&*driver, place).await);
+    }
+    let found: Vec<Option<&str>> = found.iter().map(Option::as_deref).collect();
+    let (one, link) = (Some("a/one/data"), Some("b/link"));
+    if stay.is_empty() {
+        assert_eq!(found, [None, None, one, link, None]);
+    } else {
+        assert_eq!(stay, moves.map(|(from, _)| from));
+        assert_eq!(found, [one, link, None, None, None]);
+    }
+    assert!(driver.put_aside(&[]).await.unwrap().is_empty());
+}
+
 pub(in crate::storage) async fn delete_prefix_spares_names_that_share_the_string(driver: Arc<dyn Driver>) {
     let spared = ["a/bc/link", "a/b-c/link", "a/b0", "ab/link"];
     for path in ["a/b/link", "a/b/c/d/link", "a/b/z"].iter().chain(&spared) {

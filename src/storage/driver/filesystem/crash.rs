@@ -227,6 +227,13 @@ async fn perform(driver: &Filesystem, number: usize) -> Option<Vec<Effect>> {
             driver.move_many(&[(at("bin/e/aabb"), at("blobs/aa/aabb/data"))]).await.unwrap();
             Some(vec![("bin/e/aabb", None), ("blobs/aa/aabb/data", Some("other content"))])
         }
+        12 => {
+            let moves = [("blobs/aa/aabb/data", "bin/f/aabb/data"), ("x/2/link", "bin/f/r/2/link")];
+            let stay = driver.put_aside(&moves.map(|(from, to)| (at(from), at(to)))).await.unwrap();
+            assert!(stay.is_empty());
+            let (from, to) = (("blobs/aa/aabb/data", None), ("bin/f/aabb/data", Some("other content")));
+            Some(vec![from, to, ("x/2/link", None), ("bin/f/r/2/link", Some("2"))])
+        }
         _ => None,
     }
 }

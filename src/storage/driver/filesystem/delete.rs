@@ -1,6 +1,8 @@
 //! Removing objects and whole directories, and the directories that become empty by it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -37,7 +39,7 @@ impl Shared {
     /// See [`crate::storage::driver::Driver::delete_prefix`].
     pub(super) fn delete_prefix(&self, prefix: &StoragePath) -> Result<()> {
         let path = prefix.as_str();
-        match self.disk.open_directory(path).and_then(|directory| empty_directory(&directory)) {
+        match self.disk.open_directory(path).and_then(|directory| self.empty_directory(&directory)) {
             Ok(()) => self.settle_deletion([path].into()),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => Ok(()),
             Err(errno) => Err(failure("remove", path, errno)),
@@ -73,38 +75,52 @@ impl Shared {
         }
         self.directories.sync(&self.disk, to_sync).map_err(|(directory, errno)| failure("sync", &directory, errno))
     }
+
+    /// Removes everything in `directory`. What is written into it meanwhile may stay, and its directories with it.
+    fn empty_directory(&self, directory: &OwnedFd) -> Result<(), Errno> {
+        let (mut directories, mut files) = (Vec::new(), Vec::new());
+        raw_names(directory, |name, kind| match kind {
+            FileType::Directory | FileType::Unknown => directories.push(name.to_owned()),
+            _ => files.push(name.to_owned()),
+        })?;
+        // Without following links: what a link in the tree points to belongs to somebody else.
+        let flags = READ | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        let inside = |name: &CString| match rustix::fs::openat(directory, name, flags, Mode::empty()) {
+            Ok(inner) => self.empty_directory(&inner).map(|()| Inside::Emptied),
+            Err(Errno::NOENT) => Ok(Inside::Emptied),
+            Err(Errno::NOTDIR | Errno::LOOP) => Ok(Inside::NoDirectory),
+            Err(errno) => Err(errno),
+        };
+        let inside = self.each(&directories, |_, _| false, inside)?;
+        for (name, inside) in directories.into_iter().zip(inside) {
+            match inside {
+                Inside::NoDirectory => files.push(name),
+                Inside::Emptied => match rustix::fs::unlinkat(directory, &name, AtFlags::REMOVEDIR) {
+                    Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => {}
+                    Err(errno) => return Err(errno),
+                },
+            }
+        }
+        for name in files {
+            match rustix::fs::unlinkat(directory, &name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What was found where a directory was expected.
+#[derive(Debug, Clone, Copy, Default)]
+enum Inside {
+    #[default]
+    Emptied,
+    /// A file, or a link to somewhere else.
+    NoDirectory,
 }
 
 /// How many components `directory` has.
 fn depth(directory: &str) -> usize {
     directory.split('/').count()
-}
-
-/// Removes everything in `directory`. What is written into it meanwhile may stay, and its directories with it.
-fn empty_directory(directory: &std::os::fd::OwnedFd) -> Result<(), Errno> {
-    let mut names = Vec::new();
-    raw_names(directory, |name, kind| names.push((name.to_owned(), kind)))?;
-    for (name, kind) in names {
-        if kind == FileType::Directory || kind == FileType::Unknown {
-            // Without following links: what a link in the tree points to belongs to somebody else.
-            let flags = READ | OFlags::DIRECTORY | OFlags::NOFOLLOW;
-            match rustix::fs::openat(directory, &name, flags, Mode::empty()) {
-                Ok(inner) => {
-                    empty_directory(&inner)?;
-                    match rustix::fs::unlinkat(directory, &name, AtFlags::REMOVEDIR) {
-                        Ok(()) | Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => continue,
-                        Err(errno) => return Err(errno),
-                    }
-                }
-                Err(Errno::NOENT) => continue,
-                Err(Errno::NOTDIR | Errno::LOOP) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
-        match rustix::fs::unlinkat(directory, &name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }

@@ -91,6 +91,12 @@ impl Disk {
         retry_on_intr(|| rustix::fs::openat(&self.root, path, READ.union(OFlags::DIRECTORY), Mode::empty()))
     }
 
+    /// The same, but not where `path` is a symbolic link.
+    pub(super) fn open_own_directory(&self, path: &str) -> Result<OwnedFd, Errno> {
+        let flags = READ | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        retry_on_intr(|| rustix::fs::openat(&self.root, path, flags, Mode::empty()))
+    }
+
     /// Opens `path`, which exists, for reading and writing.
     pub(super) fn open_for_writing(&self, path: &str) -> Result<File, Errno> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;

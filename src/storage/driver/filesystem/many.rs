@@ -1,12 +1,10 @@
 //! Many small changes by one call, on several threads: a disk that is told of every block set free is waited for at each.
 
-use std::io;
 use std::panic::resume_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::Shared;
-use crate::storage::error::{Error, Result, Retry};
 
 /// Threads that one call uses at most, its own included.
 const THREADS: usize = 16;
@@ -16,19 +14,20 @@ const WORTH_A_THREAD: usize = 16;
 
 impl Shared {
     /// Does `work` to each of `items`, and gives what became of them in their order. Neighbours that are `together` are left to
-    /// one thread: others would only wait for it. Ends what it began also when some of it fails, and then gives one of the
-    /// errors.
+    /// one thread: others would only wait for it. When some of it fails, the rest may still be done before one of the errors is
+    /// given.
     ///
     /// Belongs on a thread that holds a permit to wait for the disk; it takes as many more as are free.
-    pub(super) fn each<T, R>(
+    pub(super) fn each<T, R, E>(
         &self,
         items: &[T],
         together: impl Fn(&T, &T) -> bool,
-        work: impl Fn(&T) -> Result<R> + Sync,
-    ) -> Result<Vec<R>>
+        work: impl Fn(&T) -> Result<R, E> + Sync,
+    ) -> Result<Vec<R>, E>
     where
         T: Sync,
         R: Copy + Default + Send,
+        E: Send,
     {
         let groups: Vec<&[T]> = items.chunk_by(together).collect();
         let mut done = vec![R::default(); items.len()];
@@ -52,19 +51,15 @@ impl Shared {
             Ok(())
         };
         thread::scope(|scope| {
-            let others = permits.iter().map(|_| thread::Builder::new().spawn_scoped(scope, shares_of_one));
-            let others: Vec<_> = others.collect::<io::Result<_>>().map_err(no_thread)?;
+            // Where one cannot be had, fewer share in the work.
+            let others = permits.iter().map_while(|_| thread::Builder::new().spawn_scoped(scope, shares_of_one).ok());
+            let others: Vec<_> = others.collect();
             let own = shares_of_one();
             let ends = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
             ends.fold(own, Result::and)
         })?;
         Ok(done)
     }
-}
-
-fn no_thread(source: io::Error) -> Error {
-    let (operation, path) = ("start a thread for the disk of", "the root directory".to_owned());
-    Error::Backend { operation, path, retry: Retry::Later, source: source.into() }
 }
 
 #[cfg(test)]
@@ -96,13 +91,13 @@ mod tests {
             |one, other| one / 100 == other / 100,
             |item| {
                 threads.lock().unwrap().entry(item / 100).or_default().insert(thread::current().id());
-                Ok(item * 2)
+                Ok::<_, Error>(item * 2)
             },
         );
         assert_eq!(doubled.unwrap(), items.iter().map(|item| item * 2).collect::<Vec<_>>());
         let threads = threads.into_inner().unwrap();
         assert!(threads.len() == 10 && threads.values().all(|threads| threads.len() == 1), "{threads:?}");
-        assert_eq!(driver.shared.each(&[], |(), ()| false, |()| Ok(1)).unwrap(), [0; 0]);
+        assert_eq!(driver.shared.each(&[], |(), ()| false, |()| Ok::<_, Error>(1)).unwrap(), [0; 0]);
     }
 
     #[test]
@@ -117,7 +112,7 @@ mod tests {
                 if arrived.fetch_add(1, Ordering::SeqCst) < expected {
                     barrier.wait();
                 }
-                Ok(())
+                Ok::<_, Error>(())
             };
             driver.shared.each(&items, |(), ()| false, work).unwrap();
             assert_eq!(driver.shared.threads.available_permits(), max_threads - 1);

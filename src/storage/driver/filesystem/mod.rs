@@ -157,6 +157,12 @@ impl Driver for Filesystem {
         self.shared.run("move", first, move |shared| shared.move_many(&moves)).await
     }
 
+    async fn put_aside(&self, moves: &[(StoragePath, StoragePath)]) -> Result<Vec<StoragePath>> {
+        let Some((first, _)) = moves.first() else { return Ok(Vec::new()) };
+        let moves = moves.to_vec();
+        self.shared.run("move", first, move |shared| shared.put_aside(&moves)).await
+    }
+
     async fn space(&self, at: &StoragePath) -> Result<Option<Space>> {
         let directory = at.clone();
         self.shared.run("look at", at, move |shared| shared.space(&directory)).await

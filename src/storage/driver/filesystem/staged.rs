@@ -24,6 +24,12 @@ use crate::storage::driver::suspended::{self, stale};
 use crate::storage::error::{Error, Result, Retry};
 use crate::storage::layout::StoragePath;
 
+/// How often content is written again against others who take its directory away.
+const ATTEMPTS: usize = 100;
+
+/// Bytes copied at once then.
+const PIECE: u64 = 1024 * 1024;
+
 /// Bytes after which what was appended is synced while more arrives.
 const EARLY_SYNC: u64 = 16 * 1024 * 1024;
 
@@ -172,15 +178,58 @@ impl Shared {
         if content == Durability::Unsynced {
             self.sync_staged(staging, file)?;
         }
-        self.still_staged(staging, file)?;
-        self.directories
-            .with_parent(&self.disk, to, Keep::Always, || self.disk.rename(from, to, Replace::Allowed))
-            .map_err(|errno| write_failure("rename", to, errno))?;
+        let beside = parent(from) == parent(to);
+        let moved = self.still_staged(staging, file).and_then(|_| {
+            let moved = self
+                .directories
+                .with_parent(&self.disk, to, Keep::Always, || self.disk.rename(from, to, Replace::Allowed));
+            moved.map_err(|errno| match errno {
+                Errno::NOENT if beside => Error::NotFound { path: staging.to_string() },
+                errno => write_failure("rename", to, errno),
+            })
+        });
+        match moved {
+            Err(Error::NotFound { .. }) if beside => self.publish_copy(file, path)?,
+            moved => moved?,
+        }
         self.make_names_durable([to])?;
-        if parent(from) != parent(to) {
+        if !beside {
             self.leave_staging(staging);
         }
         Ok(())
+    }
+
+    /// Writes the content of `file`, whose name somebody took along with its directory, to `path` once more.
+    fn publish_copy(&self, file: &File, path: &StoragePath) -> Result<()> {
+        let to = path.as_str();
+        for _ in 0..ATTEMPTS {
+            let temporary = path.temporary_beside();
+            let from = temporary.as_str();
+            let copied = self.directories.with_parent(&self.disk, to, Keep::Always, || self.disk.create(from));
+            let copied = copied.and_then(|copy| {
+                let mut offset = 0;
+                loop {
+                    let piece = read_range(file, offset, PIECE)?;
+                    if piece.is_empty() {
+                        break;
+                    }
+                    let length = piece.len() as u64;
+                    self.disk.write(from, &copy, offset, &[piece])?;
+                    offset += length;
+                }
+                self.disk.sync_file(from, &copy)?;
+                self.disk.rename(from, to, Replace::Allowed)
+            });
+            match copied {
+                Ok(()) => return Ok(()),
+                Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    let _ = self.disk.unlink(from);
+                    return Err(write_failure("write", to, errno));
+                }
+            }
+        }
+        Err(write_failure("write", to, Errno::NOENT))
     }
 }
 

@@ -189,6 +189,78 @@ async fn what_lies_on_another_file_system_stays_there_and_is_named() {
 }
 
 #[tokio::test]
+async fn what_is_put_aside_goes_with_its_directory_unless_something_else_is_there() {
+    let root = tempfile::tempdir().unwrap();
+    let driver = open(root.path());
+    let file = |path: &str| root.path().join(at(path).as_str());
+    let moves = ["alone", "beside", "taken", "linked", "gone"]
+        .map(|name| (at(&format!("blobs/{name}/data")), at(&format!("bin/{name}/data"))));
+    for (from, _) in &moves[..4] {
+        driver.write(from, "x".into(), WriteMode::Overwrite).await.unwrap();
+    }
+    driver.write(&moves[2].1, "before".into(), WriteMode::Overwrite).await.unwrap();
+    std::fs::write(file("blobs/beside/data.half"), b"half").unwrap();
+    std::fs::rename(file("blobs/linked"), file("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(file("elsewhere"), file("blobs/linked")).unwrap();
+    let alone = std::fs::metadata(file("blobs/alone")).unwrap();
+    assert_eq!(driver.put_aside(&moves).await.unwrap(), []);
+    for (from, to) in &moves[..4] {
+        assert!(driver.stat(from).await.unwrap_err().is_not_found(), "{from}");
+        assert_eq!(driver.read(to, 10).await.unwrap(), "x", "{to}");
+    }
+    let inode = |stat: &std::fs::Metadata| std::os::unix::fs::MetadataExt::ino(stat);
+    assert_eq!(inode(&std::fs::metadata(file("bin/alone")).unwrap()), inode(&alone));
+    assert!(file("blobs/beside/data.half").exists() && !file("blobs/alone").exists() && !file("blobs/taken").exists());
+    assert_eq!(driver.put_aside(&[]).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn content_whose_directory_was_put_aside_while_it_was_written_is_published_all_the_same() {
+    let root = tempfile::tempdir().unwrap();
+    let driver = open(root.path());
+    let content: bytes::Bytes = (0..3_000_000_u32).flat_map(u32::to_be_bytes).collect();
+    let mut staged = driver.create(&at("blobs/aa/data"), None).await.unwrap();
+    staged.append(vec![content.clone()]).await.unwrap();
+    let file = |path: &str| root.path().join(at(path).as_str());
+    std::fs::create_dir(file("bin")).unwrap();
+    std::fs::rename(file("blobs/aa"), file("bin/aa")).unwrap();
+    staged.publish(&at("blobs/aa/data")).await.unwrap();
+    assert_eq!(driver.read(&at("blobs/aa/data"), 1 << 30).await.unwrap(), content);
+    assert_eq!(std::fs::read_dir(file("blobs/aa")).unwrap().count(), 1, "no litter");
+}
+
+#[tokio::test]
+async fn writers_outlast_those_who_put_their_directory_aside() {
+    let root = tempfile::tempdir().unwrap();
+    let driver = Arc::new(open(root.path()));
+    let (path, aside) = (at("blobs/aa/data"), |number: usize| at(&format!("bin/{number}/data")));
+    let writer = tokio::spawn({
+        let (driver, path) = (Arc::clone(&driver), path.clone());
+        async move {
+            for _ in 0..60 {
+                driver.write(&path, "x".into(), WriteMode::Overwrite).await.unwrap();
+                let mut staged = driver.create(&path, None).await.unwrap();
+                staged.append(vec!["y".into()]).await.unwrap();
+                staged.publish(&path).await.unwrap();
+            }
+        }
+    });
+    let mut number = 0;
+    while !writer.is_finished() {
+        assert_eq!(driver.put_aside(&[(path.clone(), aside(number))]).await.unwrap(), []);
+        number += 1;
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+    for number in 0..number {
+        match driver.read(&aside(number), 10).await {
+            Ok(content) => assert!(content == "x" || content == "y", "{content:?}"),
+            Err(error) => assert!(error.is_not_found(), "{error}"),
+        }
+    }
+}
+
+#[tokio::test]
 async fn room_is_told_for_directories_that_are_not_there_yet() {
     let root = tempfile::tempdir().unwrap();
     let space = open(root.path()).space(&at("not/yet")).await.unwrap().unwrap();
