@@ -93,11 +93,15 @@ impl Collector {
             }
         };
         report.more = garbage.is_cut();
-        self.work_off(Scope::Everything, first, &garbage, &known, tell, &mut report).await?;
+        // Beside each other, because both wait for the disk; and both to their end, whatever becomes of the other.
+        let leftovers = self.store.tidy(now.checked_sub(LEFT_FOR).unwrap_or(SystemTime::UNIX_EPOCH));
+        let sweeping = self.work_off(Scope::Everything, first, &garbage, &known, tell, &mut report);
+        let (swept, leftovers) = tokio::join!(sweeping, leftovers);
+        swept?;
+        report.leftovers = leftovers?;
         self.store.note_tagged_repositories(&tagged).await?;
         self.store.forget_epochs(now).await?;
         report.uploads = self.give_up_uploads(now).await?;
-        report.leftovers = self.store.tidy(now.checked_sub(LEFT_FOR).unwrap_or(SystemTime::UNIX_EPOCH)).await?;
         Ok(report)
     }
 

@@ -24,7 +24,7 @@ const REPOSITORIES_AT_ONCE: usize = 1000;
 const TAGS_AT_ONCE: usize = 4096;
 
 /// Repositories that are read while one is judged.
-const REPOSITORIES_AHEAD: usize = 2;
+const REPOSITORIES_AHEAD: usize = 3;
 
 /// Repositories with tags that are remembered from one collection to the next.
 pub(super) const MOST_TAGGED: usize = 100_000;

@@ -44,8 +44,8 @@ use referrers::IndexedRepositories;
 /// Largest link file read. A sha512 digest has 135 bytes; anything beyond is damage.
 const LARGEST_LINK: u64 = 1024;
 
-/// Directories of a disk that are gone through side by side: enough to keep a thread busy while another waits.
-const LOCAL_SURVEYS: usize = 2;
+/// Directories of a disk that are gone through side by side: enough to keep two threads busy while others wait.
+const LOCAL_SURVEYS: usize = 3;
 
 /// Things asked at once of a store across a network.
 const REMOTE_QUESTIONS: usize = 16;
