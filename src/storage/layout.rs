@@ -50,9 +50,14 @@ impl fmt::Display for StoragePath {
 
 /// The content named by `digest`: layers, configs and manifests alike.
 pub(super) fn blob_data(digest: &Digest) -> StoragePath {
+    StoragePath(format!("{ROOT}/blobs/{}", on_shelf(digest)))
+}
+
+/// Where content lies below what holds all content: on one of 256 shelves.
+fn on_shelf(digest: &Digest) -> String {
     let hex = digest.hex();
     let shelf = hex.get(..2).unwrap_or_default();
-    StoragePath(format!("{ROOT}/blobs/{}/{shelf}/{hex}/data", digest.algorithm()))
+    format!("{}/{shelf}/{hex}/data", digest.algorithm())
 }
 
 /// Below which every repository lies, or those whose names begin with the components of `parent`.
@@ -136,7 +141,7 @@ pub(super) fn bin_part(epoch: &str, part: &str) -> StoragePath {
 
 /// Ours: content that may be put back.
 pub(super) fn bin_data(epoch: &str, digest: &Digest) -> StoragePath {
-    StoragePath(format!("{ROOT}/gc/bin/{epoch}/{}/{}/data", digest.algorithm(), digest.hex()))
+    StoragePath(format!("{ROOT}/gc/bin/{epoch}/{}", on_shelf(digest)))
 }
 
 /// Ours: the link to a blob that was removed from the repository `name`.

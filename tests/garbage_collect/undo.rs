@@ -57,7 +57,8 @@ impl Site {
 }
 
 fn content_of(bin: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(bin.join("sha256")).unwrap().map(|entry| entry.unwrap().path()).collect()
+    let inside = |directory: PathBuf| std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    inside(bin.join("sha256")).flat_map(inside).collect()
 }
 
 #[tokio::test]
@@ -238,7 +239,7 @@ async fn what_lost_a_part_is_named_and_the_rest_comes_back() {
     site.collect(&["-m", "-q"]);
     let [bin] = &site.bins()[..] else { panic!("one bin") };
     assert_eq!(content_of(bin).len(), 5);
-    std::fs::remove_dir_all(bin.join("sha256").join(&broken.layer[7..])).unwrap();
+    std::fs::remove_dir_all(bin.join("sha256").join(&broken.layer[7..9]).join(&broken.layer[7..])).unwrap();
     for _ in 0..2 {
         let output = site.undo(&[]);
         let said = String::from_utf8(output.stderr).unwrap();

@@ -1,7 +1,7 @@
 //! The bin: what collection removed, kept aside so that it can be put back. Must not know when that is wanted.
 //!
 //! `bin/<epoch>/list` says what was removed and how to write it again, `keep` for how long it was promised to stay,
-//! `<algorithm>/<hex>/data` is content, and below `repositories` lie links, only because moving them takes less than removing. A bin without a list is what emptying left over.
+//! `<algorithm>/<shelf>/<hex>/data` is content, and below `repositories` lie links, only because moving them takes less than removing. A bin without a list is what emptying left over.
 
 use std::fmt::{self, Write};
 use std::str::FromStr;
@@ -228,7 +228,8 @@ impl Store {
         loop {
             let tree = self.driver.tree(&directory, &page).await?;
             content.extend(tree.objects.iter().filter_map(|object| {
-                let (algorithm, hex) = object.path.below(&directory)?.strip_suffix("/data")?.split_once('/')?;
+                let (algorithm, shelved) = object.path.below(&directory)?.strip_suffix("/data")?.split_once('/')?;
+                let (_, hex) = shelved.split_once('/')?;
                 Some((digest_of(algorithm.parse().ok()?, hex)?, object.stat.size))
             }));
             page.after = tree.next;
