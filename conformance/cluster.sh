@@ -183,7 +183,12 @@ done
 title "the official suite through the cluster"
 suite_status=0
 BERTH_ADDRESS=$front "$root/conformance/run.sh" cluster || suite_status=$?
-check "the official suite" test "$suite_status" -eq 0 || true
+# 3 says that it cannot be installed on this machine, which is no word about the replicas.
+if [ "$suite_status" -eq 3 ]; then
+    skip "the official suite: it is not installed"
+else
+    check "the official suite" test "$suite_status" -eq 0 || true
+fi
 
 title "clients through the cluster"
 check "clients: ${clients[*]}" env BERTH_ADDRESS="$front" "$root/conformance/clients.sh" "${clients[@]}" || true
