@@ -66,8 +66,7 @@ impl Sweep<'_> {
         let parts =
             parts.map(|(name, part)| self.persistently(move |issued| store.sweep_revisions(name, part, issued)));
         certain &= all_certain(parts.collect()).await?;
-        let parts = links.chunks(AT_ONCE);
-        let parts = parts.map(|part| self.links(part, keeping));
+        let parts = links.chunks(AT_ONCE).map(|part| self.links(part, keeping));
         certain &= all_certain(parts.collect()).await?;
         let mut swept = Swept::of(keeping);
         let parts: Vec<_> = blobs.chunks(AT_ONCE).map(|part| self.content(part, keeping)).collect();

@@ -1,7 +1,8 @@
 //! The bin: what collection removed, kept aside so that it can be put back. Must not know when that is wanted.
 //!
 //! `bin/<epoch>/list` says what was removed and how to write it again, `keep` for how long it was promised to stay,
-//! `<algorithm>/<shelf>/<hex>/data` is content, and below `repositories` lie links, only because moving them takes less than removing. A bin without a list is what emptying left over.
+//! `<algorithm>/<shelf>/<hex>/data` is content, and below `repositories` lie links, only because moving them takes less than
+//! removing. A bin without a list is what emptying left over.
 
 use std::fmt::{self, Write};
 use std::str::FromStr;

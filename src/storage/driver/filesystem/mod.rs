@@ -12,11 +12,11 @@ mod leaves;
 mod list;
 mod listings;
 mod lock;
-mod many;
 mod open;
 mod read;
 mod relocate;
 mod staged;
+mod threads;
 mod tidy;
 mod write;
 
