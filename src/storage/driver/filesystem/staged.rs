@@ -98,9 +98,9 @@ impl Shared {
             .directories
             .with_parent(&self.disk, name, Keep::Always, || self.disk.create(name))
             .map_err(|errno| write_failure("create", name, errno))?;
-        let mut staged = self.held(&path, file, 0)?;
-        staged.after_drop = AfterDrop::Goes;
-        Ok(staged)
+        lock(&path, &file)?;
+        // Nobody knows its name, so nobody has published it; somebody may have taken its directory, which publishing sees.
+        Ok(self.staged(path, file, 0, Durability::Unsynced, AfterDrop::Goes))
     }
 
     /// See [`crate::storage::driver::Driver::resume`].
@@ -112,19 +112,27 @@ impl Shared {
 
     /// Takes the lock on `file`, which was opened from `path` and had `promised` durable bytes when it was laid down.
     fn held(self: &Arc<Self>, path: &StoragePath, file: File, promised: u64) -> Result<Staged> {
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
-            Errno::WOULDBLOCK => Error::Busy { path: path.to_string() },
-            errno => failure("lock", path.as_str(), errno),
-        })?;
+        lock(path, &file)?;
         // Whoever held the lock before may have published the file between our opening it and our locking it.
         let length = self.still_staged(path, &file)?;
         suspended::check(path, promised, length)?;
         // An empty file was never synced.
         let content = if length == promised && length > 0 { Durability::Synced } else { Durability::Unsynced };
-        let (shared, path, file) = (Arc::clone(self), path.clone(), Arc::new(file));
-        let after_drop = AfterDrop::Stays;
+        Ok(self.staged(path.clone(), file, length, content, AfterDrop::Stays))
+    }
+
+    /// The staged write of `file`, which is locked, lies at `path` and has `length` bytes.
+    fn staged(
+        self: &Arc<Self>,
+        path: StoragePath,
+        file: File,
+        length: u64,
+        content: Durability,
+        after_drop: AfterDrop,
+    ) -> Staged {
+        let (shared, file) = (Arc::clone(self), Arc::new(file));
         let (progress, early) = (Progress::Known, EarlySync::default());
-        Ok(Staged { shared, path, file, length, content, progress, after_drop, early })
+        Staged { shared, path, file, length, content, progress, after_drop, early }
     }
 
     /// The length of `file`, which was opened from `path` and must still be what lies there.
@@ -287,6 +295,14 @@ impl Staged {
             }),
         }
     }
+}
+
+/// Takes the lock on `file`, which was opened from `path`.
+fn lock(path: &StoragePath, file: &File) -> Result<()> {
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
+        Errno::WOULDBLOCK => Error::Busy { path: path.to_string() },
+        errno => failure("lock", path.as_str(), errno),
+    })
 }
 
 #[async_trait]
