@@ -8,15 +8,16 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::mark::{Mark, Marked, Scope, Spare, fingerprint_of_name};
+use super::needed::Condemned;
 use super::owner::Owner;
-use super::plan::{self, Garbage, LONGEST_LIST};
+use super::plan::{self, Garbage};
 use super::pulse::{Pulse, SILENCE};
 use super::references::Known;
 use super::sweep::{self, Sweep};
 use super::{Collection, Error, Event, LargeRemoval, Mode, Report};
 use crate::oci::RepositoryName;
 use crate::storage::Store;
-use crate::storage::collection::{EpochId, Fingerprints, Key};
+use crate::storage::collection::{EpochId, Key};
 use crate::storage::driver::{Hold, Latency, WriteMode};
 
 /// A file that was being written and was not touched for so long has no writer any more.
@@ -95,7 +96,7 @@ impl Collector {
         report.more = garbage.is_cut();
         // Beside each other, because both wait for the disk; and both to their end, whatever becomes of the other.
         let leftovers = self.store.tidy(now.checked_sub(LEFT_FOR).unwrap_or(SystemTime::UNIX_EPOCH));
-        let sweeping = self.work_off(Scope::Everything, first, &garbage, &known, tell, &mut report);
+        let sweeping = self.work_off(Scope::Everything, first, garbage, &known, tell, &mut report);
         let (swept, leftovers) = tokio::join!(sweeping, leftovers);
         swept?;
         report.leftovers = leftovers?;
@@ -110,16 +111,16 @@ impl Collector {
         &self,
         scope: Scope<'_>,
         mut epoch: EpochId,
-        garbage: &Garbage,
+        garbage: Garbage,
         known: &Known,
         tell: Watcher<'_>,
         report: &mut Report,
     ) -> Result<(), Error> {
-        if garbage.keys.is_empty() {
+        if garbage.lists.is_empty() {
             self.store.take_back_sign(epoch).await?;
         }
-        for list in garbage.keys.chunks(LONGEST_LIST) {
-            self.epoch(Work { scope, epoch, list, tell }, known, report).await?;
+        for list in garbage.lists {
+            self.epoch(Work { scope, epoch, list: &list, tell }, known, report).await?;
             epoch = EpochId::random();
         }
         Ok(())
@@ -155,7 +156,7 @@ impl Collector {
         report.eligible = garbage.tally;
         report.needed = marked.needed.len() as u64;
         tell(Event::Marked { needed: marked.needed.len(), eligible: &garbage.tally });
-        garbage.keys.iter().for_each(|(key, _)| tell(Event::Eligible(key)));
+        garbage.lists.iter().flatten().for_each(|(key, _)| tell(Event::Eligible(key)));
         if self.config.mode == Mode::Remove && self.config.large == LargeRemoval::Refused {
             refuse_implausible(&garbage)?;
             self.refuse_vanished(&marked).await?;
@@ -217,8 +218,8 @@ impl Collector {
         self.store.announce(epoch, &keys).await?;
         tell(Event::Announced { condemned: keys.len() });
         tokio::time::sleep(self.config.settle).await;
-        let condemned: Fingerprints = keys.iter().map(Key::fingerprint).collect();
         drop(keys);
+        let condemned = Condemned::of(list);
         let doomed = match self.second_look(work, &condemned, known).await {
             Ok(doomed) => doomed,
             Err(error) => {
@@ -248,7 +249,7 @@ impl Collector {
     async fn second_look<'a>(
         &self,
         work: Work<'a>,
-        condemned: &Fingerprints,
+        condemned: &Condemned,
         known: &Known,
     ) -> Result<Vec<&'a (Key, u64)>, Error> {
         let Work { scope, epoch, list, .. } = work;

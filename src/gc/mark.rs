@@ -9,11 +9,11 @@ use std::time::SystemTime;
 use futures_util::{StreamExt, TryFutureExt, TryStreamExt, stream};
 use tokio::time::Instant;
 
-use super::needed::Needed;
+use super::needed::{Condemned, Needed};
 use super::references::{self, Known, Look, References, Standing};
 use super::{Error, Event, Untagged};
 use crate::oci::{Algorithm, Digest, Hasher, RepositoryName, Tag};
-use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Manifests, fingerprint};
+use crate::storage::collection::{Fingerprint, Found, Key, Manifests, fingerprint};
 use crate::storage::driver::{Latency, More};
 use crate::storage::{Error as StorageError, Holding, Store};
 
@@ -35,14 +35,22 @@ pub(super) enum Spare<'a> {
     /// The first mark: what was written after this time.
     YoungerThan(SystemTime),
     /// The second mark: what the epoch did not condemn.
-    NotIn(&'a Fingerprints),
+    NotIn(&'a Condemned),
 }
 
 impl Spare<'_> {
     fn keeps(self, found: &Found, key: impl FnOnce() -> Key) -> bool {
         match self {
             Self::YoungerThan(time) => found.modified > time,
-            Self::NotIn(condemned) => !condemned.contains(&key().fingerprint()),
+            Self::NotIn(condemned) => !condemned.contains(&key()),
+        }
+    }
+
+    /// Where the mark remembers content that is needed: of that which was not condemned nobody asks.
+    fn needed(self) -> Needed {
+        match self {
+            Self::YoungerThan(_) => Needed::default(),
+            Self::NotIn(condemned) => Needed::among(condemned),
         }
     }
 }
@@ -62,7 +70,7 @@ pub(super) type ByRepository = Vec<(RepositoryName, Vec<Found>)>;
 /// What a mark found.
 #[derive(Debug, Default)]
 pub(super) struct Marked {
-    /// Content that something needs.
+    /// Content that something needs; of the second mark, as far as it was condemned.
     pub(super) needed: Needed,
     /// Manifests that nothing needs.
     pub(super) revisions: ByRepository,
@@ -104,7 +112,7 @@ struct Revision {
 impl Mark<'_> {
     /// Marks every repository in scope.
     pub(super) async fn run(self) -> Result<Marked, Error> {
-        let mut marked = Marked::default();
+        let mut marked = Marked { needed: self.spare.needed(), ..Marked::default() };
         if let Scope::Repository(name) = self.scope {
             let contents = self.look_at(name).await?;
             self.judge(name, contents, &mut marked).await?;

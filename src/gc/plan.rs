@@ -15,17 +15,18 @@ use crate::storage::Store;
 use crate::storage::collection::{Fingerprint, Fingerprints, Found, Key, Shelf, fingerprint};
 
 /// Keys in one list, as many as writers hold for each epoch.
-pub(super) const LONGEST_LIST: usize = 50_000;
+const LONGEST_LIST: usize = 50_000;
 
-/// Keys remembered of one run; with more garbage than this it says that it has to be run again.
-const MOST_REMEMBERED: usize = 200_000;
+/// Lists remembered of one run; with more garbage than they hold it says that it has to be run again.
+const MOST_LISTS: usize = 4;
 
 /// The garbage that the first mark left over.
 #[derive(Debug, Default)]
 pub(super) struct Garbage {
-    /// Manifests before links before content: what refers goes no later than what it refers to.
-    pub(super) keys: Vec<(Key, u64)>,
-    /// All of it, also what is not in `keys`.
+    /// Lists of at most [`LONGEST_LIST`]. Manifests before links before content: what refers goes no later than what it refers
+    /// to.
+    pub(super) lists: Vec<Vec<(Key, u64)>>,
+    /// All of it, also what is not in `lists`.
     pub(super) tally: Tally,
     /// What is stored.
     pub(super) stored: Tally,
@@ -34,14 +35,18 @@ pub(super) struct Garbage {
 impl Garbage {
     fn add(&mut self, key: Key, bytes: u64) {
         self.tally.count(&key, bytes);
-        if self.keys.len() < MOST_REMEMBERED {
-            self.keys.push((key, bytes));
+        let lists = self.lists.len();
+        match self.lists.last_mut() {
+            Some(list) if list.len() < LONGEST_LIST => list.push((key, bytes)),
+            _ if lists < MOST_LISTS => self.lists.push(vec![(key, bytes)]),
+            _ => {}
         }
     }
 
-    /// Whether some of it is not in `keys`.
+    /// Whether some of it is not in `lists`.
     pub(super) fn is_cut(&self) -> bool {
-        self.tally.manifests + self.tally.layer_links + self.tally.blobs > self.keys.len() as u64
+        let listed: usize = self.lists.iter().map(Vec::len).sum();
+        self.tally.manifests + self.tally.layer_links + self.tally.blobs > listed as u64
     }
 
     /// The garbage that `marked` leaves over: what it says of manifests and links, and content that is old enough.
@@ -225,5 +230,26 @@ impl Spared {
                 return Ok(());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::Hasher;
+
+    #[test]
+    fn garbage_is_cut_into_lists_that_writers_can_hold() {
+        let digest = Hasher::digest(Algorithm::Sha256, b"x");
+        let mut garbage = Garbage::default();
+        for _ in 0..MOST_LISTS * LONGEST_LIST {
+            garbage.add(Key::Blob(digest), 1);
+        }
+        assert_eq!(garbage.lists.iter().map(Vec::len).collect::<Vec<_>>(), [LONGEST_LIST; MOST_LISTS]);
+        assert!(!garbage.is_cut());
+        garbage.add(Key::Blob(digest), 1);
+        assert_eq!(garbage.lists.len(), MOST_LISTS);
+        assert!(garbage.is_cut());
+        assert_eq!(garbage.tally.blobs, 200_001);
     }
 }

@@ -43,7 +43,7 @@ impl Collector {
         let mut marked = self.mark(scope, spare, &known, tell).run().await?;
         let garbage = Garbage::of_repositories(&mut marked);
         report.eligible = garbage.tally;
-        self.work_off(scope, EpochId::random(), &garbage, &known, tell, &mut report).await?;
+        self.work_off(scope, EpochId::random(), garbage, &known, tell, &mut report).await?;
         if let Some(mut noted) = self.store.tagged_repositories().await? {
             noted.retain(|other| other != name);
             self.store.note_tagged_repositories(&noted).await?;
