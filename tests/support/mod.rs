@@ -4,6 +4,7 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod answer;
 pub mod endpoints;
 
 use std::os::unix::fs::FileExt;
@@ -16,12 +17,13 @@ use berth::registry::{self, Deletion, Registry};
 use berth::routes::{self, FileBody};
 use berth::storage::{self, DriverConfig, FilesystemConfig, Store, driver};
 use berth::telemetry::HealthChecks;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::request::Builder;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+pub use answer::Answer;
 
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
@@ -288,60 +290,6 @@ pub struct Image {
     pub manifest: Vec<u8>,
     pub config: String,
     pub layer: String,
-}
-
-/// An answer, read to its end.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
-}
-
-impl Answer {
-    #[track_caller]
-    pub fn is(self, status: StatusCode) -> Self {
-        assert_eq!(self.status, status, "{self:?}");
-        self
-    }
-
-    /// Asserts an error's status and code.
-    #[track_caller]
-    pub fn refuses(self, status: StatusCode, code: &str) -> Self {
-        let answer = self.is(status);
-        assert_eq!(answer.code(), code, "{answer:?}");
-        answer
-    }
-
-    #[track_caller]
-    pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {self:?}")).to_str().unwrap()
-    }
-
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error} in {self:?}"))
-    }
-
-    /// The entries of an error body, after looking at their shape.
-    #[track_caller]
-    pub fn errors(&self) -> Vec<Value> {
-        let body = self.json();
-        let errors = body["errors"].as_array().unwrap_or_else(|| panic!("no errors in {self:?}")).clone();
-        assert!(!errors.is_empty(), "{self:?}");
-        for error in &errors {
-            let code = error["code"].as_str().unwrap();
-            assert!(code.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{self:?}");
-            assert!(error["message"].is_string(), "{self:?}");
-        }
-        errors
-    }
-
-    /// The first error code.
-    #[track_caller]
-    pub fn code(&self) -> String {
-        self.errors()[0]["code"].as_str().unwrap().to_owned()
-    }
 }
 
 /// A request to `target`, which is path and query or a `Location`.
