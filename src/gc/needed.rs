@@ -1,4 +1,5 @@
-//! The content that something needs: the one thing of which a collection remembers every piece, so it has to be small.
+//! The content that something needs: the one thing of which a first look remembers every piece, so it has to be small. A
+//! second look remembers of it what was condemned.
 
 use std::collections::HashSet;
 

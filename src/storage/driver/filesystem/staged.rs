@@ -121,7 +121,7 @@ impl Shared {
         Ok(self.staged(path.clone(), file, length, content, AfterDrop::Stays))
     }
 
-    /// The staged write of `file`, which is locked, lies at `path` and has `length` bytes.
+    /// The staged write of `file`, which was opened at `path`, is locked and has `length` bytes.
     fn staged(
         self: &Arc<Self>,
         path: StoragePath,
@@ -188,10 +188,11 @@ impl Shared {
         }
         let beside = parent(from) == parent(to);
         let moved = self.still_staged(staging, file).and_then(|_| {
-            let moved = self
-                .directories
-                .with_parent(&self.disk, to, Keep::Always, || self.disk.rename(from, to, Replace::Allowed));
-            moved.map_err(|errno| match errno {
+            let rename = || self.disk.rename(from, to, Replace::Allowed);
+            // Where both share a directory that is missing, making it anew would not bring the file back.
+            let renamed =
+                if beside { rename() } else { self.directories.with_parent(&self.disk, to, Keep::Always, rename) };
+            renamed.map_err(|errno| match errno {
                 Errno::NOENT if beside => Error::NotFound { path: staging.to_string() },
                 errno => write_failure("rename", to, errno),
             })
